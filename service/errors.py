@@ -1,0 +1,219 @@
+"""The error tree.
+
+RainpostError
+├── SettingsError                bad-settings          an unknown or invalid setting
+├── ArtefactError                bad-artefact          a model folder that cannot be trusted
+├── InputError                   bad-input             what the user sent cannot be used
+│   ├── RequestError             bad-request           the request itself is malformed
+│   ├── EmptyInput               empty-input           no bytes, or no file
+│   ├── UnrecognisedInput        unrecognised-format   neither GRIB nor NetCDF
+│   ├── TruncatedInput           truncated-file        a file that ends too early or does not decode
+│   ├── DigestMismatch           digest-mismatch       bytes are not those that were announced
+│   ├── MixedCycles              mixed-cycles          more than one reference time
+│   ├── WrongSource              wrong-source          another forecast model than the manifest's
+│   ├── WrongGrid                wrong-grid            a grid that is not the manifest's source grid
+│   ├── OutsideGrid              outside-grid          target points that the source does not cover
+│   ├── MissingLead              missing-lead          no field at all for a lead
+│   ├── MissingChannel           missing-channel       a channel absent from a lead that is there
+│   ├── MissingValues            missing-values        NaN or bitmap holes inside the target window
+│   └── PhysicalLimit            physical-limit        values that no atmosphere has
+├── ForbiddenInput               forbidden-input       a reference outside the allowed folders
+├── TooLarge                     too-large             a body above the limit
+├── NotFound                     not-found             no such job, cycle, lead or product
+├── NotAcceptable                not-acceptable        no representation of the asked media type
+├── InferenceError               inference-failed      the runtime failed or returned impossible values
+└── WorkerDied                   worker-died           the decoding process ended without an answer
+
+Every error says what happened, where, what was expected, what was found and what to do. ``reason`` is
+fixed: it is the problem type over HTTP (RFC 9457), the field of a log line and the label of a metric.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RainpostError(Exception):
+    """Root of the tree.
+
+    Parameters are plain text for people; none of them is parsed again.
+
+    what: one sentence on what went wrong.
+    where: file, message, field or setting in question.
+    expected, got: what the code wanted to see and what it saw.
+    advice: what the reader can do about it.
+    """
+
+    reason: ClassVar[str] = "internal-error"
+    status: ClassVar[int] = 500
+
+    def __init__(
+        self, what: str, *, where: str = "", expected: str = "", got: str = "", advice: str = ""
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.got = got
+        self.advice = advice
+        super().__init__(self._sentence())
+
+    def _sentence(self) -> str:
+        parts = [
+            self.what,
+            f"where: {self.where}" if self.where else "",
+            f"expected: {self.expected}" if self.expected else "",
+            f"got: {self.got}" if self.got else "",
+            self.advice,
+        ]
+        return "; ".join(part for part in parts if part)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments do not survive the default pickling between processes.
+        return _rebuild, (type(self), self.what, self.where, self.expected, self.got, self.advice)
+
+
+def _rebuild(
+    kind: type[RainpostError], what: str, where: str, expected: str, got: str, advice: str
+) -> RainpostError:
+    return kind(what, where=where, expected=expected, got=got, advice=advice)
+
+
+class SettingsError(RainpostError):
+    """An unknown or invalid setting."""
+
+    reason = "bad-settings"
+
+
+class ArtefactError(RainpostError):
+    """A model folder that cannot be trusted: checksum, schema, provider or golden case."""
+
+    reason = "bad-artefact"
+
+
+class InputError(RainpostError):
+    """What the user sent cannot be used."""
+
+    reason = "bad-input"
+    status = 422
+
+
+class RequestError(InputError):
+    """The request itself is malformed."""
+
+    reason = "bad-request"
+    status = 400
+
+
+class EmptyInput(InputError):
+    """No bytes, or no file."""
+
+    reason = "empty-input"
+    status = 400
+
+
+class UnrecognisedInput(InputError):
+    """Neither GRIB nor NetCDF."""
+
+    reason = "unrecognised-format"
+    status = 415
+
+
+class TruncatedInput(InputError):
+    """A file that ends too early or does not decode."""
+
+    reason = "truncated-file"
+
+
+class DigestMismatch(InputError):
+    """The bytes are not those that were announced."""
+
+    reason = "digest-mismatch"
+
+
+class MixedCycles(InputError):
+    """More than one reference time in one submission, or another one than was asked for."""
+
+    reason = "mixed-cycles"
+
+
+class WrongSource(InputError):
+    """Another forecast model than the manifest's."""
+
+    reason = "wrong-source"
+
+
+class WrongGrid(InputError):
+    """A grid that is not the manifest's source grid, or several grids in one cycle."""
+
+    reason = "wrong-grid"
+
+
+class OutsideGrid(InputError):
+    """Target points that the source grid does not cover."""
+
+    reason = "outside-grid"
+
+
+class MissingLead(InputError):
+    """No field at all for a lead that the manifest asks for."""
+
+    reason = "missing-lead"
+
+
+class MissingChannel(InputError):
+    """A channel absent from a lead that is otherwise there."""
+
+    reason = "missing-channel"
+
+
+class MissingValues(InputError):
+    """NaN or bitmap holes inside the target window."""
+
+    reason = "missing-values"
+
+
+class PhysicalLimit(InputError):
+    """Values that no atmosphere has."""
+
+    reason = "physical-limit"
+
+
+class ForbiddenInput(RainpostError):
+    """A reference outside the allowed folders."""
+
+    reason = "forbidden-input"
+    status = 403
+
+
+class TooLarge(RainpostError):
+    """A body above the limit."""
+
+    reason = "too-large"
+    status = 413
+
+
+class NotFound(RainpostError):
+    """No such job, cycle, lead or product."""
+
+    reason = "not-found"
+    status = 404
+
+
+class NotAcceptable(RainpostError):
+    """No representation of the asked media type."""
+
+    reason = "not-acceptable"
+    status = 406
+
+
+class InferenceError(RainpostError):
+    """The runtime failed or returned impossible values."""
+
+    reason = "inference-failed"
+
+
+class WorkerDied(RainpostError):
+    """The decoding process ended without an answer; the input is suspect, the service is not."""
+
+    reason = "worker-died"
+    status = 422

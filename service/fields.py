@@ -1,0 +1,52 @@
+"""A decoded field and its header: what GRIB2 and NetCDF have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.channels import LevelType
+from service.grids import Grid
+
+Locator = tuple[int | str, ...]
+"""Where a field lies inside its file; only the reader that wrote it can read it."""
+
+
+@dataclass(frozen=True)
+class FieldHeader:
+    """What a file says of one field, without its values.
+
+    quantity: a name of ``service.channels.QUANTITIES``, or the code as text (``"0-1-22"``) if unknown.
+    level: hPa for isobaric levels, m above ground for heights, 0 elsewhere.
+    unit: the unit of the values that reading returns.
+    reference_time: UTC, second resolution.
+    lead_start_hours, lead_hours: the time range, hours after the reference time; equal for instants.
+    grid_relative_winds: whether vectors point along the grid; None where the file does not say.
+    centre: WMO common code table C-11, None where the file does not say.
+    locator: the reader's own address of the field inside ``path``.
+    """
+
+    quantity: str
+    level_type: LevelType | None
+    level: float
+    unit: str
+    reference_time: np.datetime64
+    lead_start_hours: float
+    lead_hours: float
+    grid: Grid
+    grid_relative_winds: bool | None
+    centre: int | None
+    path: Path
+    locator: Locator
+
+    @property
+    def label(self) -> str:
+        """Path and address, for messages."""
+        return f"{self.path.name} [{', '.join(str(part) for part in self.locator)}]"
+
+
+Values = NDArray[np.float32]
+"""(y, x), row 0 at the start of the grid's own y axis, NaN where the file has no value."""

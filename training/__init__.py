@@ -1,0 +1,1 @@
+"""The offline half of Rainpost: simulation, datasets, networks, training, evaluation and export."""

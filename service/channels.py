@@ -16,7 +16,7 @@ STANDARD_GRAVITY: Final = 9.80665
 
 CLASSES: Final = ("no_rain", "rain", "heavy_rain")
 THRESHOLDS_MM: Final = (0.1, 10.0)
-"""Hourly amounts in mm that separate the classes; an amount equal to a threshold belongs to the class above."""
+"""Hourly amounts in mm between the classes; an amount equal to a threshold belongs to the class above."""
 
 
 class LevelType(StrEnum):
@@ -67,7 +67,7 @@ QUANTITIES: Final = {
         ),
         Quantity(
             "mean_sea_level_pressure", "air_pressure_at_mean_sea_level", "Pa", 85000.0, 109000.0,
-            {(0, 3, 1): 1.0, (0, 3, 192): 1.0}, ("MSLP", "PSL", "SLP", "prmsl", "msl"),
+            {(0, 3, 1): 1.0}, ("MSLP", "PSL", "SLP", "prmsl", "msl"),
         ),
         Quantity(
             "relative_humidity", "relative_humidity", "%", -1.0, 150.0,
@@ -90,8 +90,8 @@ QUANTITIES: Final = {
             {(0, 1, 8): 1.0}, ("RAIN", "APCP", "tp"),
         ),
         Quantity(
-            "large_scale_precipitation", "lwe_thickness_of_stratiform_precipitation_amount", "mm", 0.0, 1000.0,
-            {(0, 1, 9): 1.0}, ("RAINNC", "rainl_acc"),
+            "large_scale_precipitation", "lwe_thickness_of_stratiform_precipitation_amount", "mm",
+            0.0, 1000.0, {(0, 1, 9): 1.0}, ("RAINNC", "rainl_acc"),
         ),
         Quantity(
             "convective_precipitation", "lwe_thickness_of_convective_precipitation_amount", "mm", 0.0, 1000.0,

@@ -1,0 +1,46 @@
+# The two commands: `make demo` and `make test`. Everything else is convenience.
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help setup demo serve test check dist train bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+.venv/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/service: .venv/pip pyproject.toml constraints.txt
+	$(PIP) --editable '.[cpu,demo]'
+	@touch $@
+
+.venv/all: .venv/service
+	$(PIP) --editable '.[cpu,demo,training,test]'
+	@touch $@
+
+setup: .venv/all  ## install everything into .venv
+
+demo: .venv/service  ## simulate a cycle, serve it, correct it, show it
+	$(BIN)/python -m training.demo --out demo
+
+serve: .venv/service  ## keep a service running on http://127.0.0.1:8000
+	$(BIN)/rainpost serve
+
+test: .venv/all  ## the tests
+	$(BIN)/python -m pytest
+
+check: .venv/all  ## style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+dist: .venv/all  ## the wheel and the source archive, into dist/
+	$(PIP) build
+	$(BIN)/python -m build --outdir dist .
+
+clean:  ## remove what the other targets made, except .venv
+	rm -rf demo dist build runs data

@@ -152,7 +152,7 @@ def _latitude_longitude(cycle: SimulatedCycle) -> tuple[NDArray[np.float64], NDA
 
 
 def write_grib2(cycle: SimulatedCycle, folder: Path, packing: str = "grid_ccsds") -> list[Path]:
-    """Two files a lead, isobaric (``pres``) and single-level (``unis``), as the archive of RDAPS-KIM has them.
+    """Two files a lead, isobaric (``pres``) and single-level (``unis``), as in the archive of RDAPS-KIM.
 
     The first lead, which only starts the accumulation, is written whole like the others. Returns the paths.
     """

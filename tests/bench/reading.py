@@ -6,8 +6,8 @@ floor   the wanted messages decoded by eccodes from bytes already in memory, on 
 naive   ``cfgrib.open_dataset`` once per group of levels, a k-d tree of source points, inverse distance
         weighting over four neighbours
 
-All three are measured in turn in the same run. The cycle is simulated: 7 leads, 22 messages a lead, 1050 x 840
-points; 91 fields of it are wanted.
+All three are measured in turn in the same run. The cycle is simulated: 7 leads of 22 messages of 1050 x 840
+points. The floor decodes all 16 wanted fields of all 7 leads.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cfgrib
@@ -142,15 +143,12 @@ def main() -> None:
     for packing in arguments.packing:
         with tempfile.TemporaryDirectory() as name:
             paths = write_grib2(cycle, Path(name), packing)
-            messages = bare_messages(paths, wanted)
-            runs = [
-                (
-                    _seconds(lambda: decode_bare(messages)),
-                    _seconds(lambda: read_cycle(paths, specification())),
-                    _seconds(lambda: read_naively(paths)),
-                )
-                for _ in range(arguments.runs)
-            ]
+            calls = (
+                partial(decode_bare, bare_messages(paths, wanted)),
+                partial(read_cycle, paths, specification()),
+                partial(read_naively, paths),
+            )
+            runs = [[_seconds(call) for call in calls] for _ in range(arguments.runs)]
             size_mb = sum(path.stat().st_size for path in paths) / 1e6
         floor, ours, naive = (statistics.median(column) for column in zip(*runs, strict=True))
         table.add_row(

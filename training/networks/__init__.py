@@ -1,0 +1,1 @@
+"""InternImage encoder, UPerNet decoder and the operator they share."""

@@ -1,0 +1,75 @@
+"""The post-processor: 16 forecast fields in, logits of the precipitation classes out."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from training.networks.internimage import STRIDE, InternImage, resized
+from training.networks.upernet import UPerNet
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that fixes the shape of the network's parameters, and its rates of regularisation."""
+
+    channels: int
+    depths: tuple[int, int, int, int]
+    groups: tuple[int, int, int, int]
+    decoder_width: int
+    inputs: int = 16
+    classes: int = 3
+    perceptron_ratio: float = 4.0
+    drop_path: float = 0.0
+    dropout: float = 0.1
+
+
+ARCHITECTURES = {
+    "T": Architecture(64, (4, 4, 18, 4), (4, 8, 16, 32), decoder_width=256, drop_path=0.2),
+    "nano": Architecture(32, (1, 1, 3, 1), (2, 4, 8, 16), decoder_width=32, perceptron_ratio=3.0),
+}
+
+
+class Segmentation(nn.Module):
+    """InternImage encoder and UPerNet decoder.
+
+    Shapes: z-scored (batch, inputs, height, width) to logits (batch, classes, height, width).
+
+    Raises:
+        ValueError: height or width is not a multiple of 32.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.encoder = InternImage(
+            inputs=architecture.inputs,
+            channels=architecture.channels,
+            depths=architecture.depths,
+            groups=architecture.groups,
+            perceptron_ratio=architecture.perceptron_ratio,
+            drop_path=architecture.drop_path,
+        )
+        self.decoder = UPerNet(
+            inputs=self.encoder.widths,
+            width=architecture.decoder_width,
+            outputs=architecture.classes,
+            dropout=architecture.dropout,
+        )
+
+    def forward(self, fields: Tensor) -> Tensor:
+        height, width = fields.shape[-2:]
+        if height % STRIDE or width % STRIDE:
+            raise ValueError(f"fields are {height} x {width} cells; both must be multiples of {STRIDE}")
+        return resized(self.decoder(self.encoder(fields)), fields)
+
+
+class Probabilities(nn.Module):
+    """The exported form: class probabilities instead of logits."""
+
+    def __init__(self, network: Segmentation) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, fields: Tensor) -> Tensor:
+        logits: Tensor = self.network(fields)
+        return logits.softmax(dim=1)

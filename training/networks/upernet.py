@@ -22,7 +22,7 @@ def _convolution(inputs: int, outputs: int, size: int) -> nn.Sequential:
 
 
 def pooling_matrix(cells: int, bins: int) -> Tensor:
-    """Adaptive mean pooling as a (bins, cells) matrix: bin b covers b cells / bins to (b + 1) cells / bins."""
+    """Adaptive mean pooling as a (bins, cells) matrix: bin b covers cells b n / k to (b + 1) n / k."""
     matrix = torch.zeros(bins, cells)
     for row in range(bins):
         first, last = row * cells // bins, ceil((row + 1) * cells / bins)

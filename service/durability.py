@@ -1,0 +1,35 @@
+"""Files that survive a crash: whole or not there at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+TEMPORARY_SUFFIX: Final = ".partial"
+
+
+def write_durably(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file in the same folder, then put it in the place of ``path``.
+
+    File and folder are flushed to the disk in between, so that after a loss of power either the old state
+    or the new one is found. ``write`` gets the temporary path; if it fails, nothing is left.
+    """
+    temporary = path.with_name(f"{path.name}{TEMPORARY_SUFFIX}")
+    try:
+        write(temporary)
+        sync(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

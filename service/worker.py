@@ -1,0 +1,119 @@
+"""Functions run in processes of their own, so that a crash of a C library ends only one job."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import ParamSpec, TypeVar
+
+from service.errors import WorkerDied
+
+_logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Workers:
+    """A number of processes, each busy with one call at a time and replaced when it dies.
+
+    One executor per process: an executor that loses a process fails the calls of all its processes.
+    """
+
+    def __init__(self, count: int, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._closed = False
+        self._lock = threading.Lock()
+        self._executors: set[ProcessPoolExecutor] = set()
+        self._idle: queue.LifoQueue[ProcessPoolExecutor] = queue.LifoQueue()
+        for _ in range(count):
+            self._idle.put(self._new_executor())
+
+    def warm(self, function: Callable[[], object]) -> list[Future[object]]:
+        """Start the processes and let each call ``function``, for the imports that it brings."""
+        with self._lock:
+            return [executor.submit(function) for executor in self._executors]
+
+    def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function of a module in a worker process and wait for its result or exception.
+
+        Raises ``WorkerDied`` when the process ends without an answer or exceeds the time limit.
+        """
+        executor = self._idle.get()
+        try:
+            try:
+                future = executor.submit(function, *args, **kwargs)
+            except BrokenProcessPool:
+                # It died while it was idle, which says nothing about these arguments.
+                executor = self._replace(executor)
+                future = executor.submit(function, *args, **kwargs)
+            return future.result(timeout=self._timeout_seconds)
+        except (BrokenProcessPool, TimeoutError) as error:
+            late = isinstance(error, TimeoutError)
+            if late and future.done():
+                raise
+            executor = self._replace(executor)
+            _logger.warning("a worker process %s", "ran out of time and was ended" if late else "died")
+            raise WorkerDied(
+                "reading the files took too long and was stopped"
+                if late
+                else "the process that read the files died",
+                where=function.__name__,
+                got=f"no answer within {self._timeout_seconds:g} s" if late else "no answer",
+                advice="one of the files is probably damaged; check them with `rainpost inspect`",
+            ) from error
+        finally:
+            self._idle.put(executor)
+
+    def close(self) -> None:
+        """End the processes, whatever they are doing. Calls that wait for them fail."""
+        with self._lock:
+            self._closed = True
+            for executor in self._executors:
+                _end(executor)
+            self._executors.clear()
+
+    def _new_executor(self) -> ProcessPoolExecutor:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the workers are closed")
+            executor = ProcessPoolExecutor(
+                max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_watch_parent
+            )
+            self._executors.add(executor)
+            return executor
+
+    def _replace(self, executor: ProcessPoolExecutor) -> ProcessPoolExecutor:
+        with self._lock:
+            self._executors.discard(executor)
+            _end(executor)
+        return self._new_executor()
+
+
+def _end(executor: ProcessPoolExecutor) -> None:
+    # The executor has no public way to end a process that is busy.
+    for process in list((executor._processes or {}).values()):
+        process.kill()
+    executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _watch_parent() -> None:
+    """End this process with its parent, which may be killed and has then no chance to end it."""
+    # Ctrl-C goes to the whole process group; the parent decides what ends when.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()

@@ -12,6 +12,8 @@ from training.networks.upernet import UPerNet
 class Architecture:
     """Everything that fixes the shape of the network's parameters, and its rates of regularisation."""
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic in configurations
+
     channels: int
     depths: tuple[int, int, int, int]
     groups: tuple[int, int, int, int]

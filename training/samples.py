@@ -136,6 +136,10 @@ class Split:
         """Inputs (channel, y, x) in physical units."""
         return np.array(self._inputs[self._rows[index]])
 
+    def channel(self, index: int) -> Floats:
+        """One input channel of all samples (sample, y, x) in physical units."""
+        return np.stack([self._inputs[row, index] for row in self._rows])
+
     def fields(self, indices: Indices) -> Floats:
         """z-scored inputs (sample, channel, y, x)."""
         return np.stack([(self._inputs[row] - self._mean) / self._deviation for row in self._rows[indices]])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from service.artefact import Normalisation
+from service.specification import Window
 from training.domain import specification
 from training.engine import Optimisation
 from training.finetune import Configuration
@@ -39,7 +40,7 @@ def write_fabricated(folder: Path, cycles: int = 5, seed: int = 0) -> Path:
     """Rain where the smoothed last channel is high, two samples a cycle; the first training cycle is dry."""
     generator = np.random.default_rng(seed)
     folder.mkdir(parents=True)
-    spec = specification()
+    spec = specification().model_copy(update={"window": Window(y_start=8, x_start=10, ny=SIZE, nx=SIZE)})
     plan = Plan(training_cycles=cycles, evaluation_cycles=cycles, leads_per_cycle=2, seed=seed)
     for split in SPLITS:
         inputs = generator.normal(size=(2 * cycles, 16, SIZE, SIZE)).astype(np.float32)

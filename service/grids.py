@@ -259,6 +259,9 @@ class CurvilinearGrid:
     def __hash__(self) -> int:
         return hash(self._digest)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return CurvilinearGrid, (self._latitude, self._longitude)  # an unpickled array is writable
+
     def __repr__(self) -> str:
         return f"CurvilinearGrid({self.describe()})"
 

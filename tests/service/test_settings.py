@@ -1,0 +1,83 @@
+"""Settings: unknown names are refused, every field is described."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.errors import SettingsError
+from service.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for setting in Settings.describe():
+        monkeypatch.delenv(setting.variable, raising=False)
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RAINPOST_PORT", "8123")
+    monkeypatch.setenv("RAINPOST_DATA_FOLDER", str(tmp_path))
+    settings = Settings.load()
+    assert settings.port == 8123
+    assert settings.job_database_url == f"sqlite:///{tmp_path}/jobs.sqlite"
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAINPOST_PROT", "8123")
+    with pytest.raises(SettingsError, match=r"RAINPOST_PROT;.*did you mean RAINPOST_PORT\?"):
+        Settings.load()
+
+
+def test_case_does_not_hide_an_unknown_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("rainpost_prot", "8123")
+    with pytest.raises(SettingsError, match="did you mean RAINPOST_PORT"):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("RAINPOST_PORT", "eighty"),
+        ("RAINPOST_PORT", "70000"),
+        ("RAINPOST_PROVIDER", "tpu"),
+        ("RAINPOST_MAX_BODY_BYTES", "0"),
+        ("RAINPOST_INPUT_FOLDERS", "/no/such/folder"),
+    ],
+)
+def test_an_invalid_value_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=variable):
+        Settings.load()
+
+
+def test_input_folders_are_split_and_resolved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    monkeypatch.setenv("RAINPOST_INPUT_FOLDERS", f"{tmp_path / 'a'}:{tmp_path / 'b'}")
+    assert Settings.load().input_folders == ((tmp_path / "a").resolve(),) * 2
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings.load()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.port = 1  # type: ignore[misc]
+
+
+def test_a_database_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAINPOST_DATABASE_URL", "postgresql://rain:secret@host/jobs")
+    settings = Settings.load()
+    assert "secret" not in repr(settings)
+    assert settings.job_database_url == "postgresql://rain:secret@host/jobs"
+
+
+def test_every_setting_is_described() -> None:
+    descriptions = Settings.describe()
+    assert [one.variable for one in descriptions] == [
+        f"RAINPOST_{name.upper()}" for name in Settings.model_fields
+    ]
+    assert all(one.meaning.endswith(".") for one in descriptions)

@@ -32,6 +32,8 @@ MEAN_EARTH_RADIUS_M = 6371229.0
 class Grid(Protocol):
     """A horizontal grid of (y, x) points."""
 
+    def __hash__(self) -> int: ...
+
     @property
     def shape(self) -> tuple[int, int]:
         """(ny, nx)."""

@@ -25,6 +25,9 @@ EDGE_TOLERANCE: Final = 1e-4
 """Part of a cell by which a target may lie beyond the source: headers round to a millionth of a degree and
 float32 coordinates to 4e-6 degrees, some 1e-4 of a cell of 3 km. Such a target is put on the edge."""
 
+_ON_EDGE: Final = 1e-9
+"""Part of a cell that is rounding: a target this near to an edge is on it, and takes nothing from beyond."""
+
 _TARGETS_AT_ONCE: Final = 8192
 _CUBE_WIDTH: Final = 1.1
 """In units of the largest distance from a middle to its corners. The excess over 1 finds targets between a
@@ -62,12 +65,10 @@ def _placed_in_own_plane(source: Grid, latitude: Float64, longitude: Float64, fo
     exact = source.fractional_index(latitude, longitude)
     if exact is None:
         inside = found.inside & (_violation(found.x, found.y) <= EDGE_TOLERANCE)
-        return Placement(
-            found.row, found.column, np.clip(found.y, 0.0, 1.0), np.clip(found.x, 0.0, 1.0), inside
-        )
+        return Placement(found.row, found.column, _within(found.y), _within(found.x), inside)
     ny, nx = source.shape
     # The search sees great circles where the grid's own edges are curved: beside an edge it may name the
-    # neighbour, never more.
+    # neighbour. It never names more than that unless a cell is dozens of times longer than it is wide.
     row = np.clip(found.row + _one_step(exact[0] - found.row), 0, ny - 2)
     if _cyclic(source):
         column = np.mod(found.column + _one_step(_around(exact[1] - found.column, nx)), nx)
@@ -77,7 +78,7 @@ def _placed_in_own_plane(source: Grid, latitude: Float64, longitude: Float64, fo
         x = exact[1] - column
     y = exact[0] - row
     inside = found.inside & (_violation(x, y) <= EDGE_TOLERANCE)
-    return Placement(row, column, np.clip(y, 0.0, 1.0), np.clip(x, 0.0, 1.0), inside)
+    return Placement(row, column, _within(y), _within(x), inside)
 
 
 def _searched(source: Grid, latitude: Float64, longitude: Float64) -> Placement:
@@ -208,6 +209,11 @@ def _inverse_bilinear(corners: Float64) -> tuple[Float64, Float64]:
         places = [(_along_edge(first + y[:, None] * up, along + y[:, None] * twist), y) for y in roots]
     worse = ~(_violation(*places[0]) <= _violation(*places[1]))
     return np.where(worse, places[1][0], places[0][0]), np.where(worse, places[1][1], places[0][1])
+
+
+def _within(position: Float64) -> Float64:
+    """Position along an edge, from 0 to 1, both of them exact."""
+    return np.where(position < _ON_EDGE, 0.0, np.where(position > 1.0 - _ON_EDGE, 1.0, position))
 
 
 def _along_edge(start: Float64, edge: Float64) -> Float64:

@@ -179,7 +179,7 @@ def _save(path: Path, weights: RemapWeights, source: Grid, target: Grid) -> None
 
 def _load(path: Path, source: Grid, target: Grid) -> RemapWeights:
     """Read and check; ValueError, KeyError, OSError or a zip error for anything but what was written."""
-    with np.load(path, allow_pickle=False) as stored:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         if int(stored["format"]) != _FORMAT or stored["grids"].tolist() != [source.digest, target.digest]:
             raise ValueError("other grids or another format")
         y_start, y_stop, x_start, x_stop = stored["window"].tolist()

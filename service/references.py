@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -63,13 +64,14 @@ def _resolve(uri: str, folders: tuple[Path, ...]) -> Path:
     path = _path_of(uri)
     try:
         resolved = path.resolve()
+        if not any(resolved.is_relative_to(folder) for folder in folders):
+            raise _forbidden("the file is outside the allowed folders", uri, folders)
+        if resolved.is_file() and os.access(resolved, os.R_OK):
+            return resolved
     except (OSError, ValueError, RuntimeError) as error:
-        raise RequestError("not a usable path", where=uri, got=str(error)) from error
-    if not any(resolved.is_relative_to(folder) for folder in folders):
-        raise _forbidden("the file is outside the allowed folders", uri, folders)
-    if not resolved.is_file():
-        raise RequestError("no such file", where=uri, expected="a regular file inside the allowed folders")
-    return resolved
+        # Too long a name, a null byte, a ring of links.
+        raise RequestError("not a usable path", where=uri, got=type(error).__name__) from error
+    raise RequestError("no such file", where=uri, expected="a regular file that the service can read")
 
 
 def _path_of(uri: str) -> Path:

@@ -1,0 +1,70 @@
+"""Accept, Prefer and If-None-Match."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.errors import NotAcceptable
+from service.negotiation import choose_media_type, matches, wait_seconds
+
+OFFERED = ("application/x-netcdf", "image/png", "application/json")
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        (None, "application/x-netcdf"),
+        ("*/*", "application/x-netcdf"),
+        ("image/png", "image/png"),
+        ("IMAGE/PNG", "image/png"),
+        ("image/*", "image/png"),
+        ("application/*", "application/x-netcdf"),
+        ("application/json;q=0.5, image/png;q=0.4", "application/json"),
+        ("application/json; q=0.5, */*; q=0.8", "application/x-netcdf"),
+        ("application/x-netcdf;q=0, application/*", "application/json"),
+        ("text/html, image/png;q=0.1", "image/png"),
+        ("text/html,*/*;q=0.8", "application/x-netcdf"),
+    ],
+)
+def test_the_best_liked_representation_is_chosen(accept: str | None, chosen: str) -> None:
+    assert choose_media_type(accept, OFFERED) == chosen
+
+
+@pytest.mark.parametrize("accept", ["text/html", "image/png;q=0", "image/png;q=high", "nonsense"])
+def test_nothing_acceptable(accept: str) -> None:
+    with pytest.raises(NotAcceptable, match="image/png"):
+        choose_media_type(accept, OFFERED)
+
+
+@pytest.mark.parametrize(
+    ("prefer", "seconds"),
+    [
+        ([], None),
+        (["wait=5"], 5),
+        (["respond-async, wait=5"], 5),
+        (["respond-async", 'Wait = "5"'], 5),
+        (["wait=5; priority=1"], 5),
+        (["wait=900"], 60),
+        (["wait=-1"], None),
+        (["wait=soon"], None),
+        (["await=5"], None),
+    ],
+)
+def test_prefer_wait(prefer: list[str], seconds: int | None) -> None:
+    assert wait_seconds(prefer, 60) == seconds
+
+
+@pytest.mark.parametrize(
+    ("header", "result"),
+    [
+        (None, False),
+        ('"a"', True),
+        ('W/"a"', True),
+        ('"b", "a"', True),
+        ("*", True),
+        ('"b"', False),
+        ("a", False),
+    ],
+)
+def test_if_none_match(header: str | None, result: bool) -> None:
+    assert matches(header, '"a"') is result

@@ -1,0 +1,114 @@
+"""Worker processes: their results, their errors, their deaths."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from service.errors import MissingLead, WorkerDied
+from service.worker import Workers
+
+
+def add(one: int, other: int) -> int:
+    return one + other
+
+
+def own_process() -> int:
+    return os.getpid()
+
+
+def fail() -> None:
+    raise MissingLead("no field at lead 3", where="somewhere", expected="3", got="2", advice="send it")
+
+
+def time_out() -> None:
+    raise TimeoutError("of the function's own")
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang() -> None:
+    time.sleep(600)
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    workers = Workers(1, timeout_seconds=60)
+    yield workers
+    workers.close()
+
+
+def test_results_come_from_another_process(workers: Workers) -> None:
+    assert workers.run(add, 2, other=3) == 5
+    assert workers.run(own_process) != os.getpid()
+
+
+def test_errors_come_back_whole(workers: Workers) -> None:
+    with pytest.raises(MissingLead) as caught:
+        workers.run(fail)
+    error = caught.value
+    assert (error.what, error.where, error.expected, error.got, error.advice) == (
+        "no field at lead 3",
+        "somewhere",
+        "3",
+        "2",
+        "send it",
+    )
+
+
+def test_a_timeout_inside_the_function_is_not_the_workers(workers: Workers) -> None:
+    with pytest.raises(TimeoutError, match="of the function's own"):
+        workers.run(time_out)
+
+
+def test_a_crash_fails_its_call_and_no_other(workers: Workers) -> None:
+    with pytest.raises(WorkerDied, match="crash"):
+        workers.run(crash)
+    assert workers.run(add, 2, 3) == 5
+
+
+def test_a_death_while_idle_fails_nothing(workers: Workers) -> None:
+    process = workers.run(own_process)
+    os.kill(process, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    # The executor has to notice first.
+    while not next(iter(workers._executors))._broken and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert workers.run(add, 2, 3) == 5
+
+
+def test_a_call_that_takes_too_long_is_ended() -> None:
+    workers = Workers(1, timeout_seconds=0.05)
+    try:
+        with pytest.raises(WorkerDied, match="took too long"):
+            workers.run(hang)
+    finally:
+        workers.close()
+
+
+def test_closing_ends_a_busy_worker_without_blaming_its_input() -> None:
+    workers = Workers(1, timeout_seconds=60)
+    process = workers.run(own_process)
+    caught: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            workers.run(hang)
+        except BaseException as error:  # noqa: BLE001
+            caught.append(error)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    time.sleep(0.05)
+    workers.close()
+    caller.join(30)
+    assert [type(error) for error in caught] == [RuntimeError]
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)

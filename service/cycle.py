@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service import files
+from service.channels import PRECIPITATION_CHANNEL
+from service.errors import WrongGrid
 from service.fields import FieldHeader, Values
+from service.grids import grid_from_definition
+from service.limits import check_amount, check_field
+from service.precipitation import rain_amount_mm
+from service.remapping import RemapWeights, remap_weights
+from service.selection import Choice, Selection, select
 from service.specification import CycleSpecification
+
+READING_THREADS: Final = 2
+"""eccodes releases the interpreter while it decodes."""
+
+Fields = Mapping[FieldHeader, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -19,23 +35,140 @@ class CycleInput:
 
     values: float32 (lead, channel, y, x), without NaN; winds relative to the earth, precipitation in mm
     over the specification's period ending at the lead.
+    sources: (lead, channel) to the fields that were used, for people; empty where the cycle was not assembled
+    here.
     """
 
     reference_time: np.datetime64
     leads_hours: tuple[int, ...]
     channels: tuple[str, ...]
     values: NDArray[np.float32]
+    sources: Mapping[tuple[int, str], tuple[str, ...]] = field(default_factory=dict)
 
 
 def assemble(
     headers: Sequence[FieldHeader],
     read: Callable[[FieldHeader], Values],
     specification: CycleSpecification,
+    *,
+    weights_folder: Path | None = None,
+    expected_reference_time: np.datetime64 | None = None,
 ) -> CycleInput:
-    """Choose, read, difference, rotate, remap and check the fields that the specification asks for."""
-    raise NotImplementedError
+    """Choose, read, difference, turn, check and remap the fields that the specification asks for.
+
+    read: gives the values behind a header; it is called once a field, from two threads.
+    weights_folder: where remap weights are kept between processes.
+
+    All is checked on the source grid in the points that the target uses, before remapping: a sentinel is
+    reported as such and never smeared into its surroundings.
+
+    Raises those of ``service.selection.select``, OutsideGrid, MissingValues, PhysicalLimit and those of
+    ``read``.
+    """
+    selection = select(headers, specification, expected_reference_time)
+    target = grid_from_definition(specification.target, specification.window)
+    weights = remap_weights(selection.grid, target, weights_folder)
+    used = contributing(weights)
+    fields = _read_windows(selection, read, weights, used)
+
+    @cache
+    def angle() -> NDArray[np.float64]:
+        return selection.grid.grid_north_angle()[weights.source_rows, weights.source_columns]
+
+    stack = np.stack(
+        [
+            _channel(choice, fields, used, angle, specification.precipitation_hours)
+            for choice in selection.choices
+        ]
+    )
+    shape = (len(specification.leads_hours), len(specification.channels), *target.shape)
+    return CycleInput(
+        reference_time=selection.reference_time,
+        leads_hours=specification.leads_hours,
+        channels=specification.channels,
+        values=weights.apply_to_window(stack).reshape(shape),
+        sources={
+            (choice.lead_hours, choice.channel): tuple(str(term) for term in choice.terms)
+            for choice in selection.choices
+        },
+    )
 
 
-def read_cycle(paths: Iterable[Path], specification: CycleSpecification) -> CycleInput:
-    """``assemble`` over all fields of the files."""
-    raise NotImplementedError
+def read_cycle(
+    paths: Iterable[Path],
+    specification: CycleSpecification,
+    weights_folder: Path | None = None,
+    expected_reference_time: np.datetime64 | None = None,
+) -> CycleInput:
+    """``assemble`` over all fields of the files, in the order of the files.
+
+    Raises also EmptyInput, UnrecognisedInput and TruncatedInput.
+    """
+    return assemble(
+        [header for path in paths for header in files.scan(path)],
+        files.read,
+        specification,
+        weights_folder=weights_folder,
+        expected_reference_time=expected_reference_time,
+    )
+
+
+def contributing(weights: RemapWeights) -> NDArray[np.bool_]:
+    """Which points of the window of the source have a weight in any target point, (y, x)."""
+    used = np.zeros(weights.window_shape, bool)
+    used.ravel()[weights.matrix.indices] = True
+    return used
+
+
+def _read_windows(
+    selection: Selection,
+    read: Callable[[FieldHeader], Values],
+    weights: RemapWeights,
+    used: NDArray[np.bool_],
+) -> Fields:
+    """The needed part of every field, checked; 0 in points that no target uses."""
+    rows, columns = weights.source_rows, weights.source_columns
+
+    def window(header: FieldHeader) -> NDArray[np.float32]:
+        values = read(header)
+        if values.shape != header.grid.shape:
+            raise WrongGrid(
+                "The values of a field do not fill its grid",
+                where=header.label,
+                expected=f"(y, x) = {header.grid.shape}",
+                got=f"{values.shape}",
+            )
+        part = values[rows, columns]
+        check_field(header, part, used, (rows.start, columns.start))
+        return np.where(used, part, np.float32(0.0))
+
+    headers = selection.headers
+    with ThreadPoolExecutor(READING_THREADS) as pool:
+        futures = [pool.submit(window, header) for header in headers]
+        try:
+            # In order, so that of several bad fields the same one is always reported.
+            return dict(zip(headers, [future.result() for future in futures], strict=True))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _channel(
+    choice: Choice,
+    fields: Fields,
+    used: NDArray[np.bool_],
+    angle: Callable[[], NDArray[np.float64]],
+    period_hours: int,
+) -> NDArray[np.float32]:
+    """One channel at one lead on the window of the source."""
+    if choice.channel == PRECIPITATION_CHANNEL:
+        amount_mm = rain_amount_mm(choice.terms, fields, used, f"lead {choice.lead_hours} h")
+        check_amount(choice.terms, amount_mm, period_hours)
+        return amount_mm
+    header = choice.terms[0].header
+    if choice.other_component is None:
+        return fields[header]
+    along, other = fields[header], fields[choice.other_component]
+    turn = np.sin(angle()) * (1.0 if header.quantity == "eastward_wind" else -1.0)
+    turned: NDArray[np.float32] = (along * np.cos(angle()) + other * turn).astype(np.float32)
+    return turned

@@ -12,7 +12,9 @@ from service.channels import LevelType
 from service.grids import Grid
 
 Locator = tuple[int | str, ...]
-"""Where a field lies inside its file; only the reader that wrote it can read it."""
+"""Where a field lies inside its file, as alternating words and numbers (``("message", 3, "byte", 512)``).
+
+The first word names the reader that wrote it, and only that reader can read it."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class FieldHeader:
     """What a file says of one field, without its values.
 
     quantity: a name of ``service.channels.QUANTITIES``, or the code as text (``"0-1-22"``) if unknown.
+    level_type: None for levels that no channel lies on.
     level: hPa for isobaric levels, m above ground for heights, 0 elsewhere.
     unit: the unit of the values that reading returns.
     reference_time: UTC, second resolution.
@@ -27,6 +30,7 @@ class FieldHeader:
     grid_relative_winds: whether vectors point along the grid; None where the file does not say.
     centre: WMO common code table C-11, None where the file does not say.
     locator: the reader's own address of the field inside ``path``.
+    packing_step: distance between two neighbouring packed values, in ``unit``; 0 where values are not packed.
     """
 
     quantity: str
@@ -41,12 +45,13 @@ class FieldHeader:
     centre: int | None
     path: Path
     locator: Locator
+    packing_step: float = 0.0
 
     @property
     def label(self) -> str:
         """Path and address, for messages."""
-        return f"{self.path.name} [{', '.join(str(part) for part in self.locator)}]"
+        return f"{self.path.name} [{' '.join(str(part) for part in self.locator)}]"
 
 
 Values = NDArray[np.float32]
-"""(y, x), row 0 at the start of the grid's own y axis, NaN where the file has no value."""
+"""(y, x), row 0 and column 0 at the first point of the header's grid, NaN where the file has no value."""

@@ -1,0 +1,43 @@
+"""Forecast files of any form, told apart by their first bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from service import grib, netcdf
+from service.errors import EmptyInput, UnrecognisedInput
+from service.fields import FieldHeader, Values
+
+_NETCDF_MAGIC: Final = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n")
+_LONGEST_HEADING: Final = 256
+"""Bytes of a bulletin heading that may stand before the first GRIB message."""
+
+_READERS: Final = {grib.READER: grib.read, netcdf.READER: netcdf.read}
+
+
+def scan(path: Path) -> list[FieldHeader]:
+    """Headers of all fields, in file order.
+
+    Raises EmptyInput, UnrecognisedInput, TruncatedInput and WrongGrid.
+    """
+    with path.open("rb") as file:
+        head = file.read(_LONGEST_HEADING)
+    if not head:
+        raise EmptyInput("The file is empty", where=path.name, expected="GRIB2 or NetCDF", got="0 bytes")
+    if head.startswith(_NETCDF_MAGIC):
+        return netcdf.scan(path)
+    if b"GRIB" in head:
+        return grib.scan(path)
+    raise UnrecognisedInput(
+        "The file is neither GRIB nor NetCDF",
+        where=path.name,
+        expected="'GRIB', 'CDF' or the signature of HDF5 in the first bytes",
+        got=repr(head[:16]),
+        advice="Send the forecast files themselves, not an archive, a listing or an error page.",
+    )
+
+
+def read(header: FieldHeader) -> Values:
+    """The values behind a header of ``scan``, by the reader that made it. Raises TruncatedInput."""
+    return _READERS[str(header.locator[0])](header)

@@ -1,0 +1,182 @@
+"""The sections of a GRIB2 field: what their octets say.
+
+Source: WMO Manual on Codes (WMO-No. 306), volume I.2, FM 92 GRIB edition 2. Octets are counted from 1, as
+there. Only numbers of the standard are read, never names: a centre without tables of its own reads as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from service.channels import QUANTITIES, LevelType
+
+HOURS_OF_TIME_UNIT: Final = {
+    0: 1.0 / 60.0, 1: 1.0, 2: 24.0, 10: 3.0, 11: 6.0, 12: 12.0, 13: 1.0 / 3600.0,
+}  # fmt: skip
+"""Code table 4.4; months and longer have no fixed length."""
+
+INSTANT_TEMPLATES: Final = (0, 1)
+INTERVAL_TEMPLATES: Final = {8: 35, 11: 38}
+"""Product templates of one forecast over an interval, and the octet at which the interval's end begins."""
+
+ENSEMBLE_TEMPLATES: Final = (1, 11)
+CONTROL_FORECASTS: Final = (0, 1)
+"""Code table 4.6: unperturbed members; any other member is one of many, not the forecast."""
+
+ACCUMULATION: Final = 1
+VERIFYING_TIME: Final = 2
+NO_SURFACE: Final = 255
+
+_QUANTITY_OF_CODE: Final = {
+    code: (quantity, factor) for quantity in QUANTITIES.values() for code, factor in quantity.grib2.items()
+}
+_PRECIPITATION: Final = ("precipitation", "large_scale_precipitation", "convective_precipitation")
+_LEVEL_TYPES: Final = {
+    1: LevelType.SURFACE,
+    100: LevelType.ISOBARIC,
+    101: LevelType.MEAN_SEA_LEVEL,
+    103: LevelType.HEIGHT_ABOVE_GROUND,
+}
+"""Code table 4.5."""
+
+_PASCAL_PER_HECTOPASCAL: Final = 100.0
+
+
+def unsigned(section: bytes, octet: int, count: int) -> int:
+    """The integer of ``count`` octets from ``octet``; IndexError where the section is shorter."""
+    octets = section[octet - 1 : octet - 1 + count]
+    if len(octets) < count:
+        raise IndexError(f"octets {octet}-{octet + count - 1} lie beyond a section of {len(section)}")
+    return int.from_bytes(octets, "big")
+
+
+def signed(section: bytes, octet: int, count: int) -> int:
+    """As ``unsigned``, with the first bit as the sign (regulation 92.1.5)."""
+    raw = unsigned(section, octet, count)
+    sign_bit = 1 << (8 * count - 1)
+    return sign_bit - raw if raw & sign_bit else raw
+
+
+def is_missing(section: bytes, octet: int, count: int) -> bool:
+    """Whether all bits are set, which means that no value is given (regulation 92.1.4)."""
+    return unsigned(section, octet, count) == (1 << (8 * count)) - 1
+
+
+def scaled(section: bytes, octet: int, count: int = 4) -> float:
+    """Scale factor in ``octet``, scaled value in the octets after it; 0 where either is missing."""
+    if is_missing(section, octet, 1) or is_missing(section, octet + 1, count):
+        return 0.0
+    return float(signed(section, octet + 1, count) / 10.0 ** signed(section, octet, 1))
+
+
+def moment(section: bytes, octet: int) -> np.datetime64:
+    """Year (2 octets), month, day, hour, minute, second; ValueError where they are no date."""
+    year = unsigned(section, octet, 2)
+    month, day, hour, minute, second = section[octet + 1 : octet + 6]
+    return np.datetime64(f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}", "s")
+
+
+@dataclass(frozen=True)
+class Identification:
+    """Section 1: who made the forecast and when it starts."""
+
+    centre: int
+    reference_time: np.datetime64
+    time_is_verifying: bool
+
+
+def identification(section: bytes) -> Identification:
+    """Of section 1, whole."""
+    return Identification(
+        centre=unsigned(section, 6, 2),
+        reference_time=moment(section, 13),
+        time_is_verifying=unsigned(section, 12, 1) == VERIFYING_TIME,
+    )
+
+
+@dataclass(frozen=True)
+class Product:
+    """Sections 0 and 4: what the values are, where and over which time range.
+
+    factor: from the coded unit to ``unit``. Times in hours after the reference time.
+    """
+
+    quantity: str
+    unit: str
+    factor: float
+    level_type: LevelType | None
+    level: float
+    lead_start_hours: float
+    lead_hours: float
+
+
+def product(discipline: int, section: bytes, origin: Identification) -> Product:
+    """Of section 4, whole.
+
+    A product that is not one plain deterministic field (probabilities, perturbed members, means and extremes
+    over time, times in months) gets its code and what sets it apart as quantity.
+    """
+    code = (discipline, unsigned(section, 10, 1), unsigned(section, 11, 1))
+    text = "-".join(str(number) for number in code)
+    template = unsigned(section, 8, 2)
+    if template not in INSTANT_TEMPLATES and template not in INTERVAL_TEMPLATES:
+        return Product(f"{text} of template 4.{template}", "unknown", 1.0, None, 0.0, np.nan, np.nan)
+    level_type, level = _level(section)
+    start_hours = HOURS_OF_TIME_UNIT.get(unsigned(section, 18, 1), np.nan) * signed(section, 19, 4)
+    end_hours, apart = start_hours, ""
+    if template in INTERVAL_TEMPLATES:
+        octet = INTERVAL_TEMPLATES[template]
+        end_hours = (moment(section, octet) - origin.reference_time) / np.timedelta64(3600, "s")
+        apart = _process(section, octet)
+    apart = apart or _exception(section, template, origin, start_hours)
+    quantity, factor = _QUANTITY_OF_CODE.get(code, (None, 1.0))
+    accumulated = apart == "accumulation"
+    rain_or_instant = accumulated == (quantity is not None and quantity.name in _PRECIPITATION)
+    if quantity is None or not rain_or_instant or apart not in {"", "accumulation"}:
+        name = f"{text} {apart}".strip()
+        return Product(name, "unknown", 1.0, level_type, level, start_hours, end_hours)
+    return Product(quantity.name, quantity.unit, factor, level_type, level, start_hours, end_hours)
+
+
+def _process(section: bytes, octet: int) -> str:
+    """What was done over the interval, code table 4.10."""
+    if unsigned(section, octet + 7, 1) != 1:
+        return "over several time ranges"
+    process = unsigned(section, octet + 12, 1)
+    return "accumulation" if process == ACCUMULATION else f"of statistical process {process}"
+
+
+def _exception(section: bytes, template: int, origin: Identification, start_hours: float) -> str:
+    if template in ENSEMBLE_TEMPLATES and unsigned(section, 35, 1) not in CONTROL_FORECASTS:
+        return f"of ensemble member {unsigned(section, 36, 1)}"
+    if origin.time_is_verifying:
+        return "with a verifying time in place of the reference time"
+    if np.isnan(start_hours):
+        return f"with time unit {unsigned(section, 18, 1)}"
+    return ""
+
+
+def _level(section: bytes) -> tuple[LevelType | None, float]:
+    """Level of the first fixed surface; no type for layers between two surfaces."""
+    surface = unsigned(section, 23, 1)
+    value = scaled(section, 24)
+    level_type = _LEVEL_TYPES.get(surface) if unsigned(section, 29, 1) == NO_SURFACE else None
+    if level_type is None:
+        return None, value
+    if level_type is LevelType.ISOBARIC:
+        return level_type, value / _PASCAL_PER_HECTOPASCAL
+    return level_type, value if level_type is LevelType.HEIGHT_ABOVE_GROUND else 0.0
+
+
+def packing_step(section: bytes) -> float:
+    """Of section 5, whole: 2^E / 10^D of the packings that share octets 16-19 (templates 5.0 to 5.42).
+
+    0 where the values are stored as floating-point numbers (template 5.4) or as spectral coefficients.
+    """
+    template = unsigned(section, 10, 2)
+    if template not in {0, 1, 2, 3, 40, 41, 42}:
+        return 0.0
+    return float(2.0 ** signed(section, 16, 2) / 10.0 ** signed(section, 18, 2))

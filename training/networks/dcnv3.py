@@ -176,7 +176,7 @@ class DCNv3(nn.Module):
         mask = _reordered(self.mask, order, context)
         mask = mask.reshape(batch, height, width, self.groups, POINTS).softmax(dim=-1).flatten(3)
         offset = (offset * self.offset_scale).permute(0, 3, 1, 2)
-        y: Tensor = torch.ops.rainpost.dcnv3(
+        y: Tensor = dcnv3_sample(
             value.contiguous(), offset.contiguous(), mask.permute(0, 3, 1, 2).contiguous(), self.groups
         )
         result: Tensor = self.output_projection(y.permute(0, 2, 3, 1))

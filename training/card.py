@@ -14,7 +14,8 @@ _CARD = """# {name} {version}
 Three-class precipitation post-processor (no rain below 0.1 mm, rain, heavy rain from 10 mm in an hour) for
 hourly forecasts of {source}, leads {first_lead} to {last_lead} h.
 
-**{statement}**{warning}
+**{statement}**
+{warning}
 
 ## Network
 InternImage encoder ({channels} channels, depths {depths}, groups {groups}) and UPerNet decoder (width
@@ -113,7 +114,7 @@ def model_card(release: Release) -> str:
         first_lead=min(description.specification.leads_hours),
         last_lead=max(description.specification.leads_hours),
         statement=release.statement,
-        warning=" Its probabilities mean nothing for real weather." if simulated else "",
+        warning="Its probabilities mean nothing for real weather." if simulated else "",
         channels=architecture.channels,
         depths="-".join(map(str, architecture.depths)),
         groups="-".join(map(str, architecture.groups)),

@@ -146,7 +146,15 @@ def cycle_counts(
 
 
 def score(system: str, decision: str, threshold_mm: float, counts: Counts) -> Score:
-    """Scores of (cycle, 4) counts, summed first."""
+    """Scores of (cycle, 4) counts, summed first; precision and F1 are zero where nothing was forecast.
+
+    Raises:
+        InputError: there is no event, so that recall and bias have no value.
+    """
+    if not counts[:, :2].sum():
+        raise InputError(
+            "No event to score against", where=f"threshold {threshold_mm:g} mm", advice="score more cycles"
+        )
     total = dict(zip(COUNTS, (xr.DataArray(float(number)) for number in counts.sum(axis=0)), strict=True))
     total["total_count"] = xr.DataArray(float(counts.sum()))
     manager = scores.categorical.BasicContingencyManager(total)
@@ -156,7 +164,7 @@ def score(system: str, decision: str, threshold_mm: float, counts: Counts) -> Sc
         threshold_mm=threshold_mm,
         csi=manager.critical_success_index().item(),
         f1=manager.f1_score().item(),
-        precision=manager.precision().item(),
+        precision=manager.precision().fillna(0).item(),
         recall=manager.recall().item(),
         frequency_bias=manager.frequency_bias().item(),
     )

@@ -55,6 +55,16 @@ def test_scores_of_known_counts() -> None:
     assert critical_success_index(counts).tolist() == pytest.approx([20 / 70, 10 / 40])
 
 
+def test_without_a_warning_precision_is_zero() -> None:
+    row = score("raw", "value", 10, np.array([[0, 5, 0, 95]]))
+    assert (row.csi, row.f1, row.precision, row.recall, row.frequency_bias) == (0, 0, 0, 0, 0)
+
+
+def test_without_an_event_there_is_nothing_to_score() -> None:
+    with pytest.raises(InputError, match="No event to score against; where: threshold 10 mm"):
+        score("raw", "value", 10, np.array([[0, 0, 5, 95]]))
+
+
 def test_csi_without_events_or_warnings_is_zero() -> None:
     assert critical_success_index(np.array([0, 0, 0, 9])) == 0
 

@@ -1,0 +1,173 @@
+"""The small scale of a simulated cycle: mesoscale spectra and convective cells on a periodic tile.
+
+The tile has 512 x 512 cells of 3 km; it covers Korea and its seas and repeats elsewhere. Spectra are known at
+any time in closed form: every wave moves with the steering wind and turns with a frequency of its own, which
+decorrelates the field. Cells are born all over the tile; those in a favourable environment are drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.orography import RDAPS_SPACING_KM
+
+Field = NDArray[np.float32]
+Array = NDArray[np.float64]
+Spectrum = NDArray[np.complex128]
+
+TILE_CELLS = 512
+TILE_Y_START, TILE_X_START = 148, 320  # RDAPS-KIM indices of the tile's first cell
+TILE_KM = TILE_CELLS * RDAPS_SPACING_KM
+WAVES = 72  # largest wave number of the spectra: a wavelength of 21 km
+CELL_BIRTHS_PER_HOUR = 1300  # candidates over the tile
+CELL_LIFE_HOURS = 1.7  # mean
+CELL_SPAN_HOURS = 5  # births this many hours back can still rain
+CELL_REACH = 30  # half-width of the patch on which a cell is drawn [grid cells]
+
+_WAVE_Y = 2 * np.pi * np.concatenate([np.arange(WAVES + 1), np.arange(-WAVES, 0)])[:, None] / TILE_KM
+_WAVE_X = 2 * np.pi * np.arange(WAVES + 1)[None, :] / TILE_KM
+_WAVE = np.hypot(_WAVE_Y, _WAVE_X)  # [km-1]
+
+
+@dataclass(frozen=True)
+class TileSpectrum:
+    """A random field of unit variance: amplitudes and frequencies [h-1], (2 WAVES + 1, WAVES + 1)."""
+
+    amplitude: Spectrum
+    frequency: Array
+
+    def at(self, time_hours: float, shift_km: tuple[float, float]) -> Spectrum:
+        """Coefficients at a time, displaced by (x, y) [km]."""
+        phase = self.frequency * time_hours - _WAVE_X * shift_km[0] - _WAVE_Y * shift_km[1]
+        return np.asarray(self.amplitude * np.exp(1j * phase))
+
+
+def draw_spectrum(
+    random: np.random.Generator, longest_km: float, shortest_km: float, slope: float, memory_hours: float
+) -> TileSpectrum:
+    """Draw a field whose power falls as wave number to the power ``-slope`` between two wavelengths.
+
+    ``memory_hours`` is the time over which waves of 150 km lose coherence in the moving frame;
+    shorter waves forget faster, as in turbulence (wave number to the power -2/3).
+    """
+    shape = _WAVE.shape
+    wave = np.where(_WAVE > 0, _WAVE, 1.0)
+    low, high = 2 * np.pi / longest_km, 2 * np.pi / shortest_km
+    power = wave**-slope * np.exp(-((low / wave) ** 2) - (wave / high) ** 2) * (_WAVE > 0)
+    weight = np.where(_WAVE_X > 0, 2.0, 1.0)
+    power /= (power * weight).sum()
+    noise = (random.normal(size=shape) + 1j * random.normal(size=shape)) / np.sqrt(2.0)
+    # The wave along y of wave number -k is the conjugate of k: the field is real.
+    noise[WAVES + 1 :, 0] = np.conj(noise[WAVES:0:-1, 0])
+    frequency = random.normal(size=shape) / memory_hours * (wave * 150.0 / (2 * np.pi)) ** (2 / 3)
+    frequency[WAVES + 1 :, 0] = -frequency[WAVES:0:-1, 0]
+    return TileSpectrum(np.sqrt(power) * noise, frequency)
+
+
+def blend(truth: Spectrum, own: Spectrum, coherent_above_km: float) -> Spectrum:
+    """Coefficients that are the truth's at wavelengths well above ``coherent_above_km`` and its own below."""
+    coherence = np.exp(-0.5 * (_WAVE * coherent_above_km / (2 * np.pi)) ** 2)
+    return np.asarray(coherence * truth + np.sqrt(1.0 - coherence**2) * own)
+
+
+def on_tile(spectrum: Spectrum) -> Field:
+    """The field on the tile, (512, 512)."""
+    columns = np.zeros((TILE_CELLS, WAVES + 1), np.complex64)
+    columns[: WAVES + 1] = spectrum[: WAVES + 1]
+    columns[-WAVES:] = spectrum[WAVES + 1 :]
+    rows = np.fft.ifft(columns, axis=0, norm="forward")
+    return np.fft.irfft(rows, n=TILE_CELLS, axis=1, norm="forward").astype(np.float32)
+
+
+def wind_of(divergence: Spectrum, vorticity: Spectrum) -> tuple[Spectrum, Spectrum]:
+    """Wind along x and y of a given divergence and vorticity [units of wind per km]."""
+    inverse = np.divide(-1.0, _WAVE**2, out=np.zeros_like(_WAVE), where=_WAVE > 0)
+    chi, psi = divergence * inverse, vorticity * inverse
+    return 1j * (_WAVE_X * chi - _WAVE_Y * psi), 1j * (_WAVE_Y * chi + _WAVE_X * psi)
+
+
+def region_index(start: int, count: int, tile_start: int) -> NDArray[np.intp]:
+    """Tile indices of ``count`` grid indices from ``start``."""
+    return np.mod(np.arange(start, start + count) - tile_start, TILE_CELLS).astype(np.intp)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Candidate cells: birth and life [hours], birth place on the tile [grid cells], size, strength."""
+
+    birth: Array
+    life: Array
+    x: Array
+    y: Array
+    radius: Array  # across the motion [grid cells]
+    strength: Array
+    demand: Array  # environment a cell needs: cells of low demand come first
+
+
+def draw_cells(seed: np.random.SeedSequence, first_hour: int, last_hour: int) -> Cells:
+    """Candidates born in the hours ``first_hour`` to ``last_hour``; each hour has its own stream."""
+    parts = []
+    for hour in range(first_hour, last_hour + 1):
+        # A hour's candidates do not depend on which other hours are asked for.
+        random = np.random.default_rng(
+            [*np.atleast_1d(np.asarray(seed.generate_state(2))).tolist(), hour + 1000]
+        )
+        count = CELL_BIRTHS_PER_HOUR
+        parts.append(
+            np.stack(
+                [
+                    hour + random.uniform(size=count),
+                    0.6 + random.gamma(2.2, (CELL_LIFE_HOURS - 0.6) / 2.2, count).clip(0.0, 3.4),
+                    random.uniform(0, TILE_CELLS, count),
+                    random.uniform(0, TILE_CELLS, count),
+                    np.exp(random.normal(np.log(1.9), 0.3, count)).clip(1.0, 4.0),
+                    random.lognormal(0.0, 0.55, count),
+                    random.uniform(size=count),
+                ]
+            )
+        )
+    return Cells(*np.concatenate(parts, axis=1))
+
+
+def render_cells(
+    cells: Cells, chance: Field, time_hours: float, motion_km_per_hour: tuple[float, float]
+) -> Field:
+    """Rain of cells on the tile over the hour around ``time_hours``.
+
+    ``chance`` (512, 512), 0..1: share of the candidates that the environment lets rain. A cell grows and
+    decays over its life (sine squared) and is drawn as an ellipse stretched by its motion within the hour.
+    """
+    age = (time_hours - cells.birth) / cells.life
+    east = cells.x + motion_km_per_hour[0] / RDAPS_SPACING_KM * (time_hours - cells.birth)
+    north = cells.y + motion_km_per_hour[1] / RDAPS_SPACING_KM * (time_hours - cells.birth)
+    column = np.floor(east).astype(np.intp)
+    row = np.floor(north).astype(np.intp)
+    surplus = chance[row % TILE_CELLS, column % TILE_CELLS] - cells.demand
+    alive = np.flatnonzero((age > 0) & (age < 1) & (surplus > 0))
+    out = np.zeros((TILE_CELLS, TILE_CELLS), np.float32)
+    if not alive.size:
+        return out
+    peak = cells.strength * np.sin(np.pi * age) ** 2 * np.minimum(1.0, surplus / 0.08)
+    speed = np.hypot(*motion_km_per_hour) + 1e-6
+    cosine, sine = motion_km_per_hour[0] / speed, motion_km_per_hour[1] / speed
+    stretch = (0.6 * speed / RDAPS_SPACING_KM) ** 2 / 12.0
+    offset = np.arange(-CELL_REACH, CELL_REACH + 1, dtype=np.float32)
+    for cell in alive:
+        x = offset[None, :] - np.float32(east[cell] - column[cell])
+        y = offset[:, None] - np.float32(north[cell] - row[cell])
+        across_variance = cells.radius[cell] ** 2
+        along_variance = across_variance + stretch
+        # exp(-(a^2 / along + b^2 / across) / 2) as products of one-dimensional factors and the cross term
+        along = np.float32(cosine) * x + np.float32(sine) * y
+        squared = x * x + y * y
+        along *= along
+        exponent = squared * np.float32(-0.5 / across_variance)
+        exponent += along * np.float32(0.5 / across_variance - 0.5 / along_variance)
+        patch = np.float32(peak[cell]) * np.exp(exponent)
+        rows = np.mod(row[cell] + np.arange(-CELL_REACH, CELL_REACH + 1), TILE_CELLS)
+        columns = np.mod(column[cell] + np.arange(-CELL_REACH, CELL_REACH + 1), TILE_CELLS)
+        out[np.ix_(rows, columns)] += patch
+    return out

@@ -60,7 +60,7 @@ def reference_times(split: str) -> NDArray[np.datetime64]:
 
 
 def tasks(plan: Plan, split: str) -> list[Task]:
-    """The cycles of a split: times drawn without repetition, a seed and leads for each.
+    """The cycles of a split: times drawn without repetition, a seed and consecutive leads for each.
 
     Raises:
         InputError: more cycles than the split's period has.
@@ -75,13 +75,14 @@ def tasks(plan: Plan, split: str) -> list[Task]:
     generator = np.random.default_rng(source)
     chosen = np.sort(generator.choice(times, count, replace=False))
     seeds = source.generate_state(count, np.uint32)
+    first = generator.integers(len(LEADS_HOURS) - plan.leads_per_cycle + 1, size=count)
     return [
         Task(
             split,
             slot,
             int(seeds[slot]),
             chosen[slot],
-            tuple(sorted(generator.choice(LEADS_HOURS, plan.leads_per_cycle, replace=False).tolist())),
+            LEADS_HOURS[first[slot] : first[slot] + plan.leads_per_cycle],
         )
         for slot in range(count)
     ]
@@ -243,11 +244,9 @@ def _append(folder: Path, split: str, record: dict[str, Any]) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.dataset", description=__doc__)
-    parser.add_argument("--cycles", type=int, default=3000, help="cycles of the training split")
+    parser.add_argument("--cycles", type=int, default=2600, help="cycles of the training split")
     parser.add_argument("--evaluation-cycles", type=int, default=224, help="of validation and of test")
-    parser.add_argument(
-        "--leads-per-cycle", type=int, default=2, help="leads drawn at random from each cycle"
-    )
+    parser.add_argument("--leads-per-cycle", type=int, default=2, help="consecutive leads of each cycle")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--processes", type=int, default=2)

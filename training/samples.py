@@ -32,7 +32,7 @@ class _Strict(BaseModel):
 
 
 class Plan(_Strict):
-    """What is asked for: numbers of cycles, leads drawn from each, and the seed of everything."""
+    """What is asked for: numbers of cycles, consecutive leads of each, and the seed of everything."""
 
     training_cycles: int
     evaluation_cycles: int

@@ -30,6 +30,7 @@ DFS_VALUES_PER_LINE = 20
 KOREA_STANDARD_TIME = np.timedelta64(9, "h")
 
 _ISOBARIC_SURFACE, _MEAN_SEA_LEVEL, _HEIGHT_ABOVE_GROUND, _GROUND = 100, 101, 103, 1  # WMO code table 4.5
+_ACCUMULATION = (0, 1, 8)  # total precipitation, WMO code table 4.2
 _SURFACE_CODES = {
     LevelType.ISOBARIC: _ISOBARIC_SURFACE,
     LevelType.MEAN_SEA_LEVEL: _MEAN_SEA_LEVEL,
@@ -56,7 +57,7 @@ def wanted_messages(cycle: SimulatedCycle, lead: int) -> Iterator[Message]:
         # Isobaric surfaces are coded in Pa.
         level = int(channel.level) * (100 if channel.level_type is LevelType.ISOBARIC else 1)
         yield Message(code, _SURFACE_CODES[channel.level_type], level, fields[lead])
-    yield Message((0, 1, 8), _GROUND, 0, cycle.accumulated_rain_mm[lead])
+    yield Message(_ACCUMULATION, _GROUND, 0, cycle.accumulated_rain_mm[lead])
 
 
 def unwanted_messages(cycle: SimulatedCycle, lead: int) -> Iterator[Message]:
@@ -77,7 +78,7 @@ def unwanted_messages(cycle: SimulatedCycle, lead: int) -> Iterator[Message]:
 
 def _message_handle(cycle: SimulatedCycle, message: Message, lead_hours: int, packing: str) -> int:
     handle: int = eccodes.codes_grib_new_from_samples("GRIB2")
-    accumulated = message.code == (0, 1, 8)
+    accumulated = message.code == _ACCUMULATION
     keys: dict[str, int | str | float] = {
         "centre": CENTRE_KMA,
         "productionStatusOfProcessedData": 2,
@@ -91,34 +92,34 @@ def _message_handle(cycle: SimulatedCycle, message: Message, lead_hours: int, pa
         "parameterNumber": message.code[2],
         "typeOfGeneratingProcess": 2,
         "indicatorOfUnitOfTimeRange": 1,
+        "forecastTime": 0 if accumulated else lead_hours,
         "typeOfFirstFixedSurface": message.surface,
         "scaleFactorOfFirstFixedSurface": 0,
         "scaledValueOfFirstFixedSurface": message.level,
+        **(_accumulation_keys(cycle.reference_time, lead_hours) if accumulated else {}),
     }
-    if accumulated:
-        end = cycle.reference_time.astype("datetime64[h]") + np.timedelta64(lead_hours, "h")
-        day = end.astype("datetime64[D]").item()
-        keys |= {
-            "forecastTime": 0,
-            "yearOfEndOfOverallTimeInterval": day.year,
-            "monthOfEndOfOverallTimeInterval": day.month,
-            "dayOfEndOfOverallTimeInterval": day.day,
-            "hourOfEndOfOverallTimeInterval": int((end - end.astype("datetime64[D]")).astype(int)),
-            "minuteOfEndOfOverallTimeInterval": 0,
-            "secondOfEndOfOverallTimeInterval": 0,
-            "typeOfStatisticalProcessing": 1,
-            "typeOfTimeIncrement": 2,
-            "indicatorOfUnitForTimeRange": 1,
-            "lengthOfTimeRange": lead_hours,
-        }
-    else:
-        keys["forecastTime"] = lead_hours
     for key, value in keys.items():
         eccodes.codes_set(handle, key, value)
     eccodes.codes_set(handle, "packingType", packing)
     eccodes.codes_set(handle, "bitsPerValue", 16)
     eccodes.codes_set_values(handle, message.values.astype(np.float64).ravel())
     return handle
+
+
+def _accumulation_keys(reference_time: np.datetime64, lead_hours: int) -> dict[str, int]:
+    end = (reference_time + np.timedelta64(lead_hours, "h")).astype("datetime64[s]").item()
+    return {
+        "yearOfEndOfOverallTimeInterval": end.year,
+        "monthOfEndOfOverallTimeInterval": end.month,
+        "dayOfEndOfOverallTimeInterval": end.day,
+        "hourOfEndOfOverallTimeInterval": end.hour,
+        "minuteOfEndOfOverallTimeInterval": 0,
+        "secondOfEndOfOverallTimeInterval": 0,
+        "typeOfStatisticalProcessing": 1,
+        "typeOfTimeIncrement": 2,
+        "indicatorOfUnitForTimeRange": 1,
+        "lengthOfTimeRange": lead_hours,
+    }
 
 
 def _grid_keys(cycle: SimulatedCycle) -> dict[str, int | str | float]:
@@ -197,35 +198,35 @@ def write_netcdf(cycle: SimulatedCycle, folder: Path) -> list[Path]:
     paths = []
     stamp = _stamp(cycle.reference_time)
     for index, lead_hours in enumerate(cycle.leads_hours):
-        path = folder / f"r030_v040_easia_prs.2byte.ft{lead_hours:03d}.{stamp}.nc"
-        with _netcdf_file(path, cycle, lead_hours) as dataset:
-            dataset.createDimension("level", len(_NETCDF_LEVELS_HPA))
-            level = dataset.createVariable("level", "f4", ("level",))
-            level.setncatts({"standard_name": "air_pressure", "units": "hPa", "positive": "down"})
-            level[:] = _NETCDF_LEVELS_HPA
-            for quantity, (name, unit) in _NETCDF_ISOBARIC.items():
-                columns = [
-                    cycle.fields.get(f"{quantity}_{int(level_hpa)}hpa") for level_hpa in _NETCDF_LEVELS_HPA
-                ]
-                stack = np.stack(
-                    [
-                        np.full((cycle.region.ny, cycle.region.nx), np.nan, np.float32)
-                        if field is None
-                        else field[index]
-                        for field in columns
-                    ]
-                )
-                _packed(dataset, name, unit, ("time", "level", "y", "x"), stack[None])
-        paths.append(path)
-        path = folder / f"r030_v040_easia_etc.2byte.ft{lead_hours:03d}.{stamp}.nc"
-        with _netcdf_file(path, cycle, lead_hours) as dataset:
-            for channel, (name, unit) in _NETCDF_SINGLE.items():
-                _packed(dataset, name, unit, ("time", "y", "x"), cycle.fields[channel][index][None])
-            rain_mm = cycle.accumulated_rain_mm[index][None]
-            _packed(dataset, "RAINC", "mm", ("time", "y", "x"), 0.3 * rain_mm)
-            _packed(dataset, "RAINNC", "mm", ("time", "y", "x"), 0.7 * rain_mm)
-        paths.append(path)
+        for kind, write in (("prs", _write_isobaric), ("etc", _write_single_level)):
+            path = folder / f"r030_v040_easia_{kind}.2byte.ft{lead_hours:03d}.{stamp}.nc"
+            with _netcdf_file(path, cycle, lead_hours) as dataset:
+                write(dataset, cycle, index)
+            paths.append(path)
     return paths
+
+
+def _write_isobaric(dataset: netCDF4.Dataset, cycle: SimulatedCycle, index: int) -> None:
+    dataset.createDimension("level", len(_NETCDF_LEVELS_HPA))
+    level = dataset.createVariable("level", "f4", ("level",))
+    level.setncatts({"standard_name": "air_pressure", "units": "hPa", "positive": "down"})
+    level[:] = _NETCDF_LEVELS_HPA
+    shape = (1, len(_NETCDF_LEVELS_HPA), cycle.region.ny, cycle.region.nx)
+    for quantity, (name, unit) in _NETCDF_ISOBARIC.items():
+        stack = np.full(shape, np.nan, np.float32)
+        for layer, level_hpa in enumerate(_NETCDF_LEVELS_HPA):
+            fields = cycle.fields.get(f"{quantity}_{int(level_hpa)}hpa")
+            if fields is not None:
+                stack[0, layer] = fields[index]
+        _packed(dataset, name, unit, ("time", "level", "y", "x"), stack)
+
+
+def _write_single_level(dataset: netCDF4.Dataset, cycle: SimulatedCycle, index: int) -> None:
+    for channel, (name, unit) in _NETCDF_SINGLE.items():
+        _packed(dataset, name, unit, ("time", "y", "x"), cycle.fields[channel][index][None])
+    rain_mm = cycle.accumulated_rain_mm[index][None]
+    _packed(dataset, "RAINC", "mm", ("time", "y", "x"), 0.3 * rain_mm)
+    _packed(dataset, "RAINNC", "mm", ("time", "y", "x"), 0.7 * rain_mm)
 
 
 def _netcdf_file(path: Path, cycle: SimulatedCycle, lead_hours: int) -> netCDF4.Dataset:
@@ -265,7 +266,8 @@ def _packed(
     variable.setncatts(
         {"units": unit, "scale_factor": scale, "add_offset": (low + high) / 2, "coordinates": "lat lon"}
     )
-    variable[:] = np.ma.masked_invalid(values)
+    absent = np.isnan(values)
+    variable[:] = np.ma.array(np.where(absent, low, values), mask=absent)
 
 
 def write_qpe(cycle: SimulatedCycle, folder: Path) -> list[Path]:

@@ -130,7 +130,11 @@ def _record(task: Task, inputs: Floats, rain_mm: Floats) -> dict[str, Any]:
 
 def _work(arguments: tuple[Path, Task]) -> tuple[str, dict[str, Any]]:
     folder, task = arguments
-    inputs, rain_mm = simulate_sample(task)
+    try:
+        inputs, rain_mm = simulate_sample(task)
+    except Exception as error:
+        error.add_note(f"while making {task}")
+        raise
     rows = slice(task.slot * len(inputs), (task.slot + 1) * len(inputs))
     _opened(folder / f"{task.split}_inputs.npy")[rows] = inputs
     _opened(folder / f"{task.split}_rain_mm.npy")[rows] = rain_mm

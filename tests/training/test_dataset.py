@@ -107,6 +107,16 @@ def test_a_stopped_run_goes_on_and_ends_the_same(simulated: list[Task], tmp_path
     assert [record["slot"] for record in records(tmp_path / "parts", "train")] == [0, 1, 2]
 
 
+def test_a_cycle_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def _broken(task: Task) -> tuple[np.ndarray, np.ndarray]:
+        raise InputError("no atmosphere has this")
+
+    monkeypatch.setattr(training.dataset, "simulate_sample", _broken)
+    with pytest.raises(InputError, match="no atmosphere") as caught:
+        build(tmp_path, PLAN, processes=1)
+    assert f"seed={tasks(PLAN, 'train')[0].seed}" in caught.value.__notes__[0]
+
+
 def test_a_folder_of_another_plan_is_refused(simulated: list[Task], tmp_path: Path) -> None:
     build(tmp_path, PLAN, processes=1)
     with pytest.raises(InputError, match="another plan"):

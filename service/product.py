@@ -279,6 +279,7 @@ def _globals(cycle: CycleInput, manifest: Manifest, provenance: Provenance) -> d
         "references": _REFERENCES,
         "comment": f"{_SIMULATED}{statement}" if manifest.training.simulated else statement,
         "date_created": created,
+        "nwp_model": source,
         "model_name": manifest.name,
         "model_version": manifest.version,
         "model_sha256": provenance.model_sha256,

@@ -75,22 +75,31 @@ def horizontal(grid: Grid) -> dict[str, xr.Variable]:
     """Grid mapping ``crs``, axes ``x`` and ``y``, and the position of every cell."""
     latitude, longitude = grid.latitude_longitude()
     plane = grid.projection_coordinates()
+    north = {"standard_name": "latitude", "units": "degrees_north"}
+    east = {"standard_name": "longitude", "units": "degrees_east"}
     if plane is None:
-        x, y = longitude[0], latitude[:, 0]
-        names, units = ("longitude", "latitude"), ("degrees_east", "degrees_north")
+        # CF wants one latitude and one longitude beside this grid mapping, which are its axes, and an axis
+        # that is monotonic, also at the date line.
+        x = xr.Variable("x", np.unwrap(longitude[0], period=360.0), east | {"axis": "X"})
+        y = xr.Variable("y", latitude[:, 0], north | {"axis": "Y"})
+        north, east = (
+            {"long_name": f"{name} of the cell", "units": "degrees"} for name in ("latitude", "longitude")
+        )
     else:
-        x, y = plane
-        names, units = ("projection_x_coordinate", "projection_y_coordinate"), ("m", "m")
+        x, y = (
+            xr.Variable(
+                name,
+                values,
+                {"standard_name": f"projection_{name}_coordinate", "units": "m", "axis": name.upper()},
+            )
+            for name, values in zip(("x", "y"), plane, strict=True)
+        )
     return {
         "crs": xr.Variable((), np.int32(0), dict(grid.cf_grid_mapping())),
-        "x": xr.Variable("x", x, {"standard_name": names[0], "units": units[0], "axis": "X"}),
-        "y": xr.Variable("y", y, {"standard_name": names[1], "units": units[1], "axis": "Y"}),
-        "latitude": xr.Variable(
-            ("y", "x"), latitude, {"standard_name": "latitude", "units": "degrees_north"}
-        ),
-        "longitude": xr.Variable(
-            ("y", "x"), longitude, {"standard_name": "longitude", "units": "degrees_east"}
-        ),
+        "x": x,
+        "y": y,
+        "latitude": xr.Variable(("y", "x"), latitude, north),
+        "longitude": xr.Variable(("y", "x"), longitude, east),
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -20,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service import grib_sections
-from service.errors import TruncatedInput, UnrecognisedInput
+from service.errors import TruncatedInput, UnrecognisedInput, WrongGrid
 from service.fields import FieldHeader, Values
-from service.grib_grids import GridSection, grid_section
+from service.grib_grids import GridSection, grid_section, scanning
+from service.grib_sections import Identification, Product
 
 READER: Final = "message"
 """First word of the locators of this reader."""
@@ -80,19 +82,32 @@ def read(header: FieldHeader) -> Values:
 
     Raises TruncatedInput where the field does not decode.
     """
-    with header.path.open("rb") as file:
+    with header.path.open("rb") as file, _sound(header.label):
         message, index = _located(file, header)
         field = message.fields[index]
-        identification = grib_sections.identification(_section(file, field[_IDENTIFICATION]))
-        product = grib_sections.product(message.discipline, _section(file, field[_PRODUCT]), identification)
-        layout = _layout(file, header.path, message, field)
-        points = _decode(_cut(file, message, field), "values", header.label)
+        _, product = _origin_and_product(file, message, field)
+        if (product.quantity, product.level, product.lead_hours) != _signature(header):
+            raise _broken(
+                header.label, "the field that was there when the file was scanned", product.quantity
+            )
+        order = scanning(_section(file, field[_GRID]), header.label)
+        cut = _cut(file, message, field)
+        fault = grib_sections.codestream_fault(
+            _section(file, field[_REPRESENTATION]), _section(file, field[_DATA])
+        )
+        if fault:
+            raise _broken(header.label, "as many values in section 7 as section 5 announces", fault)
+        points = _decode(cut, "values", header.label)
     points[points == _MISSING] = np.nan
-    values = layout.scanning.arranged(points)
+    values = order.arranged(points)
     if product.factor != 1.0:
         values = values * product.factor
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _signature(header: FieldHeader) -> tuple[str, float, float]:
+    return header.quantity, header.level, header.lead_hours
 
 
 def _messages(file: BufferedReader, path: Path) -> Iterator[Message]:
@@ -116,7 +131,7 @@ def _next_start(file: BufferedReader, path: Path, offset: int, size: int) -> int
     # Downloads by byte range often take in the first byte of the message after the wanted one: a start of
     # 'GRIB' too short to tell a length is no message, and what it cost the cycle is missed by name later.
     rest = gap.strip(b"\0\r\n\x01\x03 ")
-    if _MAGIC.startswith(rest) and offset + len(gap) == size:
+    if offset > 0 and _MAGIC.startswith(rest) and offset + len(gap) == size:
         return None
     raise UnrecognisedInput(
         "Bytes that are no GRIB message",
@@ -130,6 +145,8 @@ def _next_start(file: BufferedReader, path: Path, offset: int, size: int) -> int
 def _message(file: BufferedReader, path: Path, start: int, number: int, size: int) -> Message:
     where = f"{path.name}, message {number} at byte {start}"
     head = os.pread(file.fileno(), _LENGTH_OF_SECTION_0, start)
+    if not _MAGIC.startswith(head[:4]):
+        raise _broken(where, "'GRIB'", f"{head[:4]!r}")
     if len(head) > 7 and head[7] != 2:
         raise UnrecognisedInput(
             f"A message of GRIB edition {head[7]}",
@@ -208,16 +225,18 @@ def _header(
     field = message.fields[index]
     locator = (READER, message.number, "field", index + 1, "byte", message.extent.start)
     where = f"{path.name}, message {message.number} at byte {message.extent.start}"
-    try:
-        identification = grib_sections.identification(_section(file, field[_IDENTIFICATION]))
-        product = grib_sections.product(message.discipline, _section(file, field[_PRODUCT]), identification)
-        step = grib_sections.packing_step(_section(file, field[_REPRESENTATION]))
+    with _sound(where):
+        identification, product = _origin_and_product(file, message, field)
         grid_bytes = _section(file, field[_GRID])
         if grid_bytes not in grids:
             grids[grid_bytes] = _layout(file, path, message, field)
-    except (IndexError, ValueError, OverflowError) as error:
-        raise _broken(where, "sections 1, 3, 4 and 5 as in the WMO manual", str(error)) from error
-    layout = grids[grid_bytes]
+        layout = grids[grid_bytes]
+        representation = _section(file, field[_REPRESENTATION])
+        step = grib_sections.packing_step(representation)
+        points = layout.grid.shape[0] * layout.grid.shape[1]
+        fault = grib_sections.representation_fault(representation, points)
+    if fault:
+        raise _broken(where, "a section 5 that fits the grid", fault)
     return FieldHeader(
         quantity=product.quantity,
         level_type=product.level_type,
@@ -235,6 +254,22 @@ def _header(
     )
 
 
+def _origin_and_product(
+    file: BufferedReader, message: Message, field: Field
+) -> tuple[Identification, Product]:
+    origin = grib_sections.identification(_section(file, field[_IDENTIFICATION]))
+    return origin, grib_sections.product(message.discipline, _section(file, field[_PRODUCT]), origin)
+
+
+@contextmanager
+def _sound(where: str) -> Iterator[None]:
+    """Octets without a meaning show as arithmetic on them that fails."""
+    try:
+        yield
+    except (IndexError, ValueError, ArithmeticError) as error:
+        raise _broken(where, "sections 1, 3, 4 and 5 as in the WMO manual", str(error)) from error
+
+
 def _layout(file: BufferedReader, path: Path, message: Message, field: Field) -> GridSection:
     where = f"{path.name}, message {message.number} at byte {message.extent.start}"
 
@@ -242,7 +277,15 @@ def _layout(file: BufferedReader, path: Path, message: Message, field: Field) ->
         cut = _cut(file, message, field)
         return _decode(cut, "latitudes", where), _decode(cut, "longitudes", where)
 
-    return grid_section(_section(file, field[_GRID]), where, points)
+    try:
+        return grid_section(_section(file, field[_GRID]), where, points)
+    except WrongGrid as error:
+        if error.where == where:
+            raise
+        place = f"{where}, {error.where}" if error.where else where
+        raise WrongGrid(
+            error.what, where=place, expected=error.expected, got=error.got, advice=error.advice
+        ) from error
 
 
 def _located(file: BufferedReader, header: FieldHeader) -> tuple[Message, int]:

@@ -26,7 +26,7 @@ _ELLIPSOIDS_M: Final = {
 }
 """Code table 3.2: semi-major and semi-minor axis."""
 
-_WITH_SCANNING_OCTETS: Final = {
+_FLAGS_AND_SCANNING: Final = {
     0: (55, 72),
     1: (55, 72),
     10: (47, 60),
@@ -35,6 +35,10 @@ _WITH_SCANNING_OCTETS: Final = {
     40: (55, 72),
 }
 """Template to the octets of its component flags and scanning mode."""
+
+_PROJECTED_BY_ECCODES: Final = (10, 20)
+_MOST_POINTS: Final = 50_000_000
+"""A constant field takes no bytes, so that a small file may claim a grid that fills the memory."""
 
 PointReader = Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]]]
 
@@ -77,35 +81,55 @@ def grid_section(section: bytes, where: str, read_points: PointReader) -> GridSe
     Raises WrongGrid for lists of points, reduced grids, spectral coefficients and staggered points.
     """
     template = unsigned(section, 13, 2)
-    if unsigned(section, 6, 1) != 0 or unsigned(section, 11, 1) != 0 or template not in _WITH_SCANNING_OCTETS:
+    order = scanning(section, where)
+    if template == LAMBERT:
+        grid: Grid = _lambert(section, order, where)
+    elif template == LATITUDE_LONGITUDE:
+        grid = _latitude_longitude(section, order, where)
+    else:
+        _check_iterator(template, order, where)
+        latitude, longitude = read_points()
+        grid = CurvilinearGrid(order.arranged(latitude), order.arranged(longitude))
+    return GridSection(grid, order, bool(unsigned(section, _FLAGS_AND_SCANNING[template][0], 1) & 0x08))
+
+
+def scanning(section: bytes, where: str) -> Scanning:
+    """The order of points of section 3, whole; raises WrongGrid as ``grid_section`` does."""
+    template = unsigned(section, 13, 2)
+    if unsigned(section, 6, 1) != 0 or unsigned(section, 11, 1) != 0 or template not in _FLAGS_AND_SCANNING:
         raise WrongGrid(
             "A field does not lie on a grid of rows and columns",
             where=where,
-            expected=f"template 3.n with n one of {sorted(_WITH_SCANNING_OCTETS)}, not reduced",
+            expected=f"template 3.n with n one of {sorted(_FLAGS_AND_SCANNING)}, not reduced",
             got=f"template 3.{template}",
         )
-    flags_octet, scanning_octet = _WITH_SCANNING_OCTETS[template]
-    scanning = _scanning(section, unsigned(section, scanning_octet, 1), where)
-    if template == LAMBERT:
-        grid: Grid = _lambert(section, scanning, where)
-    elif template == LATITUDE_LONGITUDE:
-        grid = _latitude_longitude(section, scanning, where)
-    else:
-        latitude, longitude = read_points()
-        grid = CurvilinearGrid(scanning.arranged(latitude), scanning.arranged(longitude))
-    return GridSection(grid, scanning, bool(unsigned(section, flags_octet, 1) & 0x08))
-
-
-def _scanning(section: bytes, flags: int, where: str) -> Scanning:
+    flags = unsigned(section, _FLAGS_AND_SCANNING[template][1], 1)
     nx, ny = unsigned(section, 31, 4), unsigned(section, 35, 4)
-    if flags & 0x0F or nx * ny != unsigned(section, 7, 4) or min(nx, ny) < 2:
+    points = unsigned(section, 7, 4)
+    if flags & 0x0F or nx * ny != points or min(nx, ny) < 2 or points > _MOST_POINTS:
         raise WrongGrid(
-            "The points of a grid are staggered or do not fill its rows",
+            "The points of a grid are staggered, too many or do not fill its rows",
             where=where,
-            expected=f"{unsigned(section, 7, 4)} points in rows of equal length, without offsets",
+            expected=f"{points} points in rows of equal length, without offsets, {_MOST_POINTS} at most",
             got=f"{nx} x {ny} points, scanning mode {flags:#04x}",
         )
     return Scanning(ny, nx, bool(flags & 0x80), bool(flags & 0x40), bool(flags & 0x20), bool(flags & 0x10))
+
+
+def _check_iterator(template: int, scanning: Scanning, where: str) -> None:
+    """eccodes walks the points of a projected grid eastward and northward whatever the scanning mode says,
+    and knows no alternating rows: any other order would put the values in the wrong places.
+    """
+    projected = template in _PROJECTED_BY_ECCODES
+    reversed_axis = scanning.x_decreases or not scanning.y_increases
+    if scanning.alternating or scanning.columns_first or (projected and reversed_axis):
+        raise WrongGrid(
+            "A scanning mode that is not supported for this projection",
+            where=where,
+            expected=f"rows from south to north, points from west to east, for template 3.{template}",
+            got=f"{scanning}",
+            advice="Convert the file to a Lambert or latitude-longitude grid.",
+        )
 
 
 def _lambert(section: bytes, scanning: Scanning, where: str) -> LambertGrid:

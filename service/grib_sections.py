@@ -7,6 +7,7 @@ there. Only numbers of the standard are read, never names: a centre without tabl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -76,7 +77,8 @@ def moment(section: bytes, octet: int) -> np.datetime64:
     """Year (2 octets), month, day, hour, minute, second; ValueError where they are no date."""
     year = unsigned(section, octet, 2)
     month, day, hour, minute, second = section[octet + 1 : octet + 6]
-    return np.datetime64(f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}", "s")
+    # datetime refuses what is no date; numpy would read a part of some as an offset from UTC.
+    return np.datetime64(datetime(year, month, day, hour, minute, second), "s")  # noqa: DTZ001
 
 
 @dataclass(frozen=True)
@@ -180,3 +182,52 @@ def packing_step(section: bytes) -> float:
     if template not in {0, 1, 2, 3, 40, 41, 42}:
         return 0.0
     return float(2.0 ** signed(section, 16, 2) / 10.0 ** signed(section, 18, 2))
+
+
+_COMPLEX: Final = {2: (), 3: ((48, "order of differencing", 2), (49, "octets of the extra descriptors", 4))}
+_COMPLEX_LIMITS: Final = (
+    (20, "bits of the group references", 32),
+    (36, "smallest group width", 32),
+    (37, "bits of the group widths", 32),
+    (47, "bits of the group lengths", 32),
+)
+"""Octet, meaning and largest sensible value."""
+
+
+def representation_fault(section: bytes, points: int) -> str:
+    """What makes section 5 impossible to decode for a grid of so many points; empty where nothing does.
+
+    Damage here brings the C library down instead of making it report an error.
+    """
+    template, count = unsigned(section, 10, 2), unsigned(section, 6, 4)
+    if count > points:
+        return f"{count} packed values for {points} points"
+    if template not in _COMPLEX:
+        return ""
+    groups = unsigned(section, 32, 4)
+    if groups > count:
+        return f"{groups} groups of {count} values"
+    for octet, meaning, limit in _COMPLEX_LIMITS + _COMPLEX[template]:
+        if unsigned(section, octet, 1) > limit:
+            return f"{meaning} {unsigned(section, octet, 1)}, at most {limit} make sense"
+    return ""
+
+
+_JPEG_2000: Final = 40
+_START_OF_IMAGE: Final = b"\xff\x4f\xff\x51"
+
+
+def codestream_fault(representation: bytes, data: bytes) -> str:
+    """What keeps the JPEG 2000 image of section 7 from being the values of section 5; empty where it is.
+
+    Source: ISO/IEC 15444-1, annex A.5.1 (image and tile size). An image of another size than announced brings
+    the C library down.
+    """
+    if unsigned(representation, 10, 2) != _JPEG_2000 or len(data) <= 5:
+        return ""
+    if data[5:9] != _START_OF_IMAGE:
+        return f"section 7 starts with {data[5:9].hex()} where an image has {_START_OF_IMAGE.hex()}"
+    width, height, left, top = (unsigned(data, octet, 4) for octet in (14, 18, 22, 26))
+    points = (width - left) * (height - top)
+    announced = unsigned(representation, 6, 4)
+    return "" if points == announced else f"an image of {points} points for {announced} values"

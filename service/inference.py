@@ -37,6 +37,7 @@ class Inference:
         self.artefact = artefact
         self.provider: Provider = provider
         self._session = _open_session(artefact, provider, threads)
+        self.runtime_provider: str = self._session.get_providers()[0]
         self._check_signature()
         self.golden_difference = artefact.replay(self.infer)
 

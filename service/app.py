@@ -1,0 +1,135 @@
+"""The HTTP service: routes and the one shape of its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import RainpostError, RequestError
+from service.problems import MEDIA_TYPE, Problem, http_problem, internal_problem, problem_of
+from service.routes import cycles, submissions, system
+from service.runtime import Runtime
+from service.versions import rainpost_version
+
+_logger = logging.getLogger(__name__)
+
+_DESCRIPTION = (
+    "Corrects precipitation forecasts: the files of a forecast cycle in, probabilities of no rain, rain and "
+    "heavy rain out. Every error is a problem document (RFC 9457)."
+)
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    """The application of a runtime, which it starts and stops with itself."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(runtime.start)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(runtime.stop)
+
+    app = FastAPI(
+        title="Rainpost",
+        version=rainpost_version(),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.runtime = runtime
+    for router in (submissions.router, cycles.router, system.router):
+        app.include_router(router)
+    app.add_exception_handler(RainpostError, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_middleware(_FaultBarrier)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse(
+        problem.model_dump(exclude_defaults=True), problem.status, headers=headers, media_type=MEDIA_TYPE
+    )
+
+
+def _answer_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RainpostError):
+        raise TypeError("not an error of the tree") from error
+    if error.status >= 500:
+        _logger.error("%s %s: %s", request.method, request.url.path, error)
+    return _problem_response(problem_of(error, request.url.path))
+
+
+def _answer_validation(request: Request, error: Exception) -> Response:
+    faults = error.errors() if isinstance(error, RequestValidationError) else []
+    refusal = RequestError(
+        "the request is not valid",
+        where=", ".join(" ".join(str(part) for part in fault["loc"]) for fault in faults),
+        expected="; ".join(fault["msg"] for fault in faults),
+        got=", ".join(repr(fault.get("input"))[:80] for fault in faults),
+    )
+    return _problem_response(problem_of(refusal, request.url.path))
+
+
+def _answer_http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise TypeError("not an HTTP error") from error
+    problem = http_problem(error.status_code, str(error.detail), request.url.path)
+    return _problem_response(problem, error.headers)
+
+
+class _FaultBarrier:
+    """Answers what no handler took with a problem document and logs its traceback.
+
+    The framework's own last resort raises the exception again, upon which the server drops the connection
+    under the client's next request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watch(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception:
+            if scope["type"] != "http" or begun:
+                raise
+            _logger.exception("%s %s failed", scope["method"], scope["path"])
+            advice = "tell the operator the time of the request"
+            await _problem_response(internal_problem(advice, scope["path"]))(scope, receive, send)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document with the schema of the problem documents, which no return type mentions."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas[Problem.__name__] = Problem.model_json_schema()
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        app.openapi_schema = document
+    return app.openapi_schema

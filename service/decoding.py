@@ -1,0 +1,60 @@
+"""Decoding a cycle into a file: the part of a job that runs in a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from service.cycle import CycleInput, read_cycle
+from service.durability import write_durably
+from service.specification import CycleSpecification
+from service.times import iso_time, parse_time
+
+
+def decode_to_file(
+    paths: Sequence[Path],
+    specification_json: str,
+    weights_folder: Path,
+    expected_reference_time: str | None,
+    target: Path,
+) -> str:
+    """``read_cycle`` with its result in ``target``; the reference time of the files, in ISO 8601."""
+    cycle = read_cycle(
+        paths,
+        CycleSpecification.model_validate_json(specification_json),
+        weights_folder=weights_folder,
+        expected_reference_time=None
+        if expected_reference_time is None
+        else parse_time(expected_reference_time),
+    )
+    write_durably(target, lambda path: save_cycle(path, cycle))
+    return iso_time(cycle.reference_time)
+
+
+def save_cycle(path: Path, cycle: CycleInput) -> None:
+    """A decoded cycle, uncompressed."""
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            reference_time=cycle.reference_time,
+            leads_hours=np.array(cycle.leads_hours),
+            channels=np.array(cycle.channels),
+            values=cycle.values,
+        )
+
+
+def load_cycle(path: Path) -> CycleInput:
+    """What ``save_cycle`` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return CycleInput(
+            reference_time=arrays["reference_time"][()],
+            leads_hours=tuple(int(lead) for lead in arrays["leads_hours"]),
+            channels=tuple(str(name) for name in arrays["channels"]),
+            values=arrays["values"],
+        )
+
+
+def warm_up() -> None:
+    """Nothing to do: that a worker process finds this function means that it has made its imports."""

@@ -1,0 +1,180 @@
+"""Published cycles and their products: ``/cycles``."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Annotated, Any, Final
+
+import numpy as np
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+
+from service.documents import CycleDocument, CyclesDocument, CycleSummary, cycle_document
+from service.errors import NotFound, RequestError
+from service.negotiation import choose_media_type, matches
+from service.pictures import render_lead
+from service.product import point
+from service.routes.state import NETCDF, Service, problem_responses
+from service.runtime import Runtime
+from service.store import Record, Store
+from service.times import compact_time, iso_time, parse_time
+
+router = APIRouter(prefix="/cycles", tags=["cycles"])
+
+LATEST: Final = "latest"
+_PNG: Final = "image/png"
+_JSON: Final = "application/json"
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_RANGE: Final = re.compile(r"bytes=\s*(\d+-\d*|-\d+)(\s*,\s*(\d+-\d*|-\d+))*\s*")
+
+ReferenceTime = Annotated[
+    str, "ISO 8601 with the hour, such as 2026-11-22T00:00Z, or YYYYMMDDHH, or latest for the newest cycle."
+]
+
+
+@router.get("", summary="Published cycles")
+async def cycles(service: Service) -> CyclesDocument:
+    """All cycles with a product, newest first."""
+    times = await asyncio.to_thread(service.store.cycles)
+    return CyclesDocument(
+        cycles=tuple(
+            CycleSummary(reference_time=iso_time(time), cycle=f"/cycles/{iso_time(time)}") for time in times
+        )
+    )
+
+
+@router.get(
+    "/{reference_time}", summary="One cycle and its revisions", responses=problem_responses(400, 404, 422)
+)
+async def cycle(reference_time: ReferenceTime, service: Service) -> CycleDocument:
+    """A cycle's revisions, each with its product, its inputs and the model that made it."""
+
+    def find() -> CycleDocument:
+        time = _time(service.store, reference_time)
+        service.store.record(time)
+        return cycle_document(iso_time(time), service.store.revisions(time))
+
+    return await asyncio.to_thread(find)
+
+
+@router.get(
+    "/{reference_time}/product",
+    summary="The product: NetCDF, a picture of one lead, or one point",
+    response_class=Response,
+    responses={
+        200: {"description": "The product", "content": {NETCDF: _BINARY, _PNG: _BINARY, _JSON: {}}},
+        304: {"description": "The client has it already"},
+        **problem_responses(400, 404, 406, 416, 422),
+    },
+)
+async def product(
+    request: Request,
+    reference_time: ReferenceTime,
+    service: Service,
+    revision: Annotated[int | None, Query(ge=1, description="The newest by default.")] = None,
+    lead: Annotated[int | None, Query(description="Lead of the picture, in hours.")] = None,
+    lat: Annotated[float | None, Query(ge=-90, le=90, description="Latitude of the point.")] = None,
+    lon: Annotated[float | None, Query(ge=-180, le=360, description="Longitude of the point.")] = None,
+) -> Response:
+    """`Accept` decides: `application/x-netcdf`, `image/png` with `lead`, `application/json` with `lat` and
+    `lon`. A client that accepts anything gets what the parameters ask for, and NetCDF without parameters.
+    """
+    record = await asyncio.to_thread(lambda: _record(service.store, reference_time, revision))
+    media_type = choose_media_type(request.headers.get("accept"), _offers(lead, lat, lon))
+    if media_type == NETCDF:
+        return product_file(service, record, request)
+    if media_type == _PNG:
+        return await _picture(service, record, lead, request)
+    return await _point(service, record, lat, lon, request)
+
+
+def product_file(
+    service: Runtime, record: Record, request: Request, headers: dict[str, str] | None = None
+) -> Response:
+    """The NetCDF file of a revision; ETag is the sha256 of its bytes."""
+    etag = f'"{record.sha256}"'
+    headers = (headers or {}) | _entity_headers(record, etag)
+    if matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    _refuse_range(request.headers.get("range"), record.size_bytes)
+    name = (
+        f"{record.origin.model.name}_{compact_time(parse_time(record.reference_time))}_r{record.revision}.nc"
+    )
+    return FileResponse(service.store.product_path(record), headers=headers, media_type=NETCDF, filename=name)
+
+
+async def _picture(service: Runtime, record: Record, lead: int | None, request: Request) -> Response:
+    if lead is None:
+        raise RequestError(
+            "a picture shows one lead", where="lead", expected=f"one of {_leads(record)}", got="none"
+        )
+    if lead not in record.origin.leads_hours:
+        raise NotFound("no such lead", where="lead", expected=f"one of {_leads(record)}", got=str(lead))
+    etag = f'"{record.sha256}-png-{lead}"'
+    headers = _entity_headers(record, etag)
+    if matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+
+    def draw() -> bytes:
+        return render_lead(service.shelf.dataset(record), lead)
+
+    return Response(await asyncio.to_thread(draw), headers=headers, media_type=_PNG)
+
+
+async def _point(
+    service: Runtime, record: Record, lat: float | None, lon: float | None, request: Request
+) -> Response:
+    if lat is None or lon is None:
+        raise RequestError("JSON holds one point", where="lat, lon", expected="both, in degrees")
+    etag = f'"{record.sha256}-point-{lat!r}-{lon!r}"'
+    headers = _entity_headers(record, etag)
+    if matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+
+    def read() -> dict[str, Any]:
+        return point(service.shelf.dataset(record), lat, lon)
+
+    return JSONResponse(await asyncio.to_thread(read), headers=headers)
+
+
+def _offers(lead: int | None, lat: float | None, lon: float | None) -> tuple[str, ...]:
+    """All forms, that which the parameters speak of first."""
+    if lat is not None or lon is not None:
+        return (_JSON, NETCDF, _PNG)
+    if lead is not None:
+        return (_PNG, NETCDF, _JSON)
+    return (NETCDF, _PNG, _JSON)
+
+
+def _entity_headers(record: Record, etag: str) -> dict[str, str]:
+    return {
+        "ETag": etag,
+        "Vary": "Accept",
+        "Content-Location": f"/cycles/{record.reference_time}/product?revision={record.revision}",
+    }
+
+
+def _time(store: Store, text: str) -> np.datetime64:
+    return store.latest() if text == LATEST else parse_time(text)
+
+
+def _record(store: Store, reference_time: str, revision: int | None) -> Record:
+    return store.record(_time(store, reference_time), revision)
+
+
+def _leads(record: Record) -> str:
+    return ", ".join(str(lead) for lead in record.origin.leads_hours)
+
+
+def _refuse_range(header: str | None, size_bytes: int) -> None:
+    """The file response would answer a bad range in plain text, which no answer of this service is."""
+    if header is None or not header.startswith("bytes="):
+        return
+    if not _RANGE.fullmatch(header):
+        raise RequestError(
+            "not a range of bytes", where="Range", expected="bytes=FIRST-LAST", got=header[:80]
+        )
+    for first, last in re.findall(r"(\d*)-(\d*)", header):
+        if (first and int(first) >= size_bytes) or (first and last and int(last) < int(first)):
+            raise HTTPException(416, "Range Not Satisfiable", {"Content-Range": f"bytes */{size_bytes}"})

@@ -1,0 +1,32 @@
+"""What every route has at hand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request
+
+from service.problems import MEDIA_TYPE, Problem
+from service.runtime import Runtime
+
+
+def _runtime(request: Request) -> Runtime:
+    runtime = request.app.state.runtime
+    if not isinstance(runtime, Runtime):
+        raise TypeError("the application was made without a runtime")
+    return runtime
+
+
+Service = Annotated[Runtime, Depends(_runtime)]
+"""The running service."""
+
+NETCDF: Final = "application/x-netcdf"
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's entry for the problem documents of a route."""
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    return {
+        status: {"description": "A problem document", "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }

@@ -1,0 +1,104 @@
+"""The service about itself: models, health, version, metrics, documentation."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from service.artefact import Artefact, find_models, read_manifest
+from service.documents import (
+    CheckDocument,
+    LivenessDocument,
+    ModelDocument,
+    ModelsDocument,
+    ReadinessDocument,
+    VersionDocument,
+    model_document,
+)
+from service.errors import ArtefactError
+from service.problems import problem_of
+from service.reference_page import render_reference
+from service.routes.state import Service
+from service.runtime import Runtime
+from service.versions import dependency_versions, rainpost_version
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/models", summary="Installed models")
+async def models(service: Service) -> ModelsDocument:
+    """The models on the shelf, what they were trained on and how they scored; one of them is loaded."""
+
+    def find() -> list[ModelDocument]:
+        return [_describe(folder, service) for folder in find_models(service.settings.models_folder)]
+
+    return ModelsDocument(models=tuple(await asyncio.to_thread(find)))
+
+
+@router.get("/livez", summary="Whether the process answers")
+async def livez() -> LivenessDocument:
+    """Always the same answer, from the event loop itself."""
+    return LivenessDocument()
+
+
+@router.get(
+    "/readyz",
+    summary="Whether the service can take a job",
+    responses={503: {"model": ReadinessDocument, "description": "Not ready, with the reasons"}},
+)
+async def readyz(service: Service, response: Response) -> ReadinessDocument:
+    """Model loaded and proven, data folder writable, queue open."""
+    checks = await asyncio.to_thread(service.checks)
+    ready = all(check.passed for check in checks)
+    response.status_code = 200 if ready else 503
+    return ReadinessDocument(
+        ready=ready,
+        checks=tuple(
+            CheckDocument(name=check.name, passed=check.passed, detail=check.detail) for check in checks
+        ),
+    )
+
+
+@router.get("/version", summary="Versions")
+async def version(service: Service) -> VersionDocument:
+    """Of the service, its model and what its results depend on."""
+    return VersionDocument(
+        rainpost=rainpost_version(),
+        model=service.inference.artefact.identity,
+        dependencies=await asyncio.to_thread(dependency_versions),
+    )
+
+
+@router.get("/metrics", summary="Prometheus series", response_class=Response)
+async def metrics(service: Service) -> Response:
+    """Every series of the service in Prometheus' text format."""
+    text = await asyncio.to_thread(generate_latest, service.metrics.registry)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> HTMLResponse:
+    """The routes as a page that needs nothing from elsewhere."""
+    return HTMLResponse(render_reference(request.app.openapi()))
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> JSONResponse:
+    """The OpenAPI document."""
+    return JSONResponse(request.app.openapi())
+
+
+def _describe(folder: Path, service: Runtime) -> ModelDocument:
+    loaded = folder == service.inference.artefact.folder
+    if loaded:
+        return model_document(service.inference.artefact, loaded=True, provider=service.settings.provider)
+    try:
+        # Digests are checked when a model is loaded, not each time the shelf is listed.
+        manifest, digest = read_manifest(folder)
+    except ArtefactError as error:
+        return ModelDocument(folder=folder.name, loaded=False, problem=problem_of(error))
+    return model_document(Artefact(folder, manifest, digest), loaded=False, provider=None)

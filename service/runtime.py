@@ -1,0 +1,136 @@
+"""A running service: model, store and queue, put together from the settings."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.artefact import Artefact, find_models, read_manifest
+from service.decoding import warm_up
+from service.errors import SettingsError
+from service.inference import Inference
+from service.jobs import Jobs
+from service.metrics import Metrics
+from service.settings import Settings
+from service.shelf import Shelf
+from service.stages import Stages, identity_of
+from service.store import ModelIdentity, Store
+from service.versions import rainpost_version
+from service.worker import Workers
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of readiness."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+class Runtime:
+    """Loads the model when it is made; takes jobs between ``start`` and ``stop``.
+
+    Raises ``SettingsError`` and ``ArtefactError``.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.inference = Inference(
+            Artefact.load(select_model(settings.models_folder, settings.model)),
+            settings.provider,
+            settings.threads,
+        )
+        self.store = Store(settings.data_folder / "products")
+        self.shelf = Shelf(self.store)
+        self.metrics = Metrics()
+        self.model: ModelIdentity = identity_of(self.inference)
+        self._workers = Workers(settings.jobs_at_once, settings.decode_timeout_seconds)
+        stages = Stages(
+            self.inference,
+            self.store,
+            self.metrics,
+            self._workers,
+            jobs_folder=settings.data_folder / "work" / "jobs",
+            weights_folder=settings.data_folder / "weights",
+        )
+        self.jobs = Jobs(settings, stages, self.store, self.metrics, self._workers)
+        self.metrics.identify(
+            version=rainpost_version(),
+            model=(self.model.name, self.model.version, self.model.sha256),
+            provider=settings.provider,
+        )
+
+    def start(self) -> None:
+        """Begin to take jobs. Raises ``SettingsError`` when another process uses the data folder."""
+        for folder in ("work/jobs", "work/uploads", "weights"):
+            (self.settings.data_folder / folder).mkdir(parents=True, exist_ok=True)
+        self.jobs.start()
+        self._workers.warm(warm_up)
+        cycles = self.store.cycles()
+        if cycles:
+            self.metrics.set_published(cycles[0])
+        _logger.info("ready with %s on %s", self.inference.artefact.identity, self.settings.provider)
+
+    def stop(self) -> None:
+        """End jobs and processes; what is not done goes on at the next start."""
+        self.jobs.stop()
+        self._workers.close()
+
+    def new_upload_folder(self) -> Path:
+        """An empty folder on the same file system as the jobs' folders."""
+        folder = self.settings.data_folder / "work" / "uploads" / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        return folder
+
+    def checks(self) -> list[Check]:
+        """What must hold for the service to take a job."""
+        data_folder = self.settings.data_folder
+        writable = os.access(data_folder, os.W_OK | os.X_OK)
+        try:
+            queue = self.jobs.check()
+        except Exception as error:  # noqa: BLE001
+            # Whatever the database driver raises means the same here: no job can be taken.
+            queue = f"the job database does not answer: {type(error).__name__}"
+        difference = self.inference.golden_difference
+        return [
+            Check(
+                "model",
+                passed=True,
+                detail=f"{self.inference.artefact.identity} on {self.settings.provider}, golden case within "
+                f"{difference:.1e}",
+            ),
+            Check("data_folder", writable, "writable" if writable else f"{data_folder} is not writable"),
+            Check("queue", not queue, queue or "open"),
+        ]
+
+
+def select_model(folder: Path, choice: str | None) -> Path:
+    """The model folder to serve: by its full name, by its name alone (highest version) or the only name.
+
+    Raises ``SettingsError`` where the choice is empty or not clear, ``ArtefactError`` for a bad manifest.
+    """
+    found = find_models(folder)
+    exact = [path for path in found if path.name == choice]
+    if exact:
+        return exact[0]
+    candidates = [path for path in found if choice is None or path.name.rpartition("-")[0] == choice]
+    names = {path.name.rpartition("-")[0] for path in candidates}
+    if len(names) != 1:
+        raise SettingsError(
+            "no such model" if choice else "no model" if not found else "more than one model to choose from",
+            where="RAINPOST_MODEL" if found else f"RAINPOST_MODELS_FOLDER, {folder}",
+            expected=", ".join(path.name for path in found) or "a folder <name>-<version> with a manifest",
+            got=choice or "",
+            advice="" if found else "train and export one, or install one there",
+        )
+    return max(candidates, key=_version)
+
+
+def _version(folder: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in read_manifest(folder)[0].version.split("."))

@@ -1,0 +1,195 @@
+"""The stages of a job: decode, infer, publish. Each leaves its result in the job's folder.
+
+::
+
+    work/jobs/<job>/inputs/<sha256>/<name>     uploaded files
+                    cycle.npz                  the decoded cycle
+                    probabilities.npy          the network's output
+
+A stage may run again after a crash: it reads what the stage before it left and replaces its own result.
+"""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from service.cycle import CycleInput
+from service.decoding import decode_to_file, load_cycle
+from service.durability import write_durably
+from service.errors import ArtefactError
+from service.inference import Inference
+from service.metrics import Metrics
+from service.product import Provenance, build_product, write_product
+from service.shelf import NETCDF_LOCK
+from service.store import ModelIdentity, Origin, Record, Store
+from service.submission import Submission, computation_key
+from service.times import iso_time
+from service.versions import rainpost_version
+from service.worker import Workers
+
+INPUTS: Final = "inputs"
+_CYCLE: Final = "cycle.npz"
+_PROBABILITIES: Final = "probabilities.npy"
+
+
+class Task(BaseModel):
+    """What a job is to do: the files, and the model that was loaded when they were accepted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    submission: Submission
+    model: ModelIdentity
+
+
+class Stages:
+    """The stages with all that they need; safe to use from several threads for different jobs."""
+
+    def __init__(
+        self,
+        inference: Inference,
+        store: Store,
+        metrics: Metrics,
+        workers: Workers,
+        *,
+        jobs_folder: Path,
+        weights_folder: Path,
+    ) -> None:
+        self._inference = inference
+        self._store = store
+        self._metrics = metrics
+        self._workers = workers
+        self._jobs_folder = jobs_folder
+        self._weights_folder = weights_folder
+
+    def folder(self, job: str) -> Path:
+        """Where a job keeps its files."""
+        return self._jobs_folder / job
+
+    def decode(self, job: str, task: Task) -> str:
+        """Read the files in a worker process; the reference time that they have, in ISO 8601.
+
+        Raises the errors of ``service.cycle.read_cycle``, ``WorkerDied``, ``DigestMismatch`` for a file that
+        changed since it was submitted and ``ArtefactError`` for another model than the task's.
+        """
+        self._check_model(task)
+        inputs = task.submission.inputs
+        folder = self.folder(job)
+        folder.mkdir(parents=True, exist_ok=True)
+        with self._metrics.time_stage("decode"):
+            reference_time = self._workers.run(
+                decode_to_file,
+                [one.locate(folder / INPUTS) for one in inputs],
+                self._inference.artefact.manifest.cycle.model_dump_json(),
+                self._weights_folder,
+                task.submission.reference_time,
+                folder / _CYCLE,
+            )
+            for one in inputs:
+                one.locate(folder / INPUTS)
+        return reference_time
+
+    def infer(self, job: str) -> None:
+        """Probabilities of the decoded cycle. Raises ``InferenceError``."""
+        folder = self.folder(job)
+        with self._metrics.time_stage("infer"):
+            probabilities = self._inference.infer(load_cycle(folder / _CYCLE).values)
+            write_durably(folder / _PROBABILITIES, lambda path: save_array(path, probabilities))
+
+    def publish(self, job: str, task: Task) -> Record:
+        """Publish the product of the cycle, once however often it is called."""
+        folder = self.folder(job)
+        cycle = load_cycle(folder / _CYCLE)
+        probabilities = np.load(folder / _PROBABILITIES, allow_pickle=False)
+        origin = origin_of(cycle, task)
+        with self._metrics.time_stage("publish"):
+            record = self._store.publish(
+                cycle.reference_time,
+                origin,
+                lambda path, revision: write_cycle_product(
+                    path, revision, cycle, probabilities, self._inference, origin
+                ),
+            )
+        self._metrics.set_published(self._store.latest())
+        return record
+
+    def remove_results(self, job: str) -> None:
+        """Drop what the stages left and keep the inputs, for a look at why the job failed."""
+        for name in (_CYCLE, _PROBABILITIES):
+            (self.folder(job) / name).unlink(missing_ok=True)
+
+    def remove(self, job: str) -> None:
+        """Drop all files of a job. The rename makes it one step for whoever looks."""
+        folder = self.folder(job)
+        doomed = folder.with_name(f"{job}.removed")
+        shutil.rmtree(doomed, ignore_errors=True)
+        if folder.exists():
+            folder.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+    def _check_model(self, task: Task) -> None:
+        loaded = identity_of(self._inference)
+        if task.model != loaded:
+            raise ArtefactError(
+                "the job was accepted for another model than the one that is loaded now",
+                expected=f"{task.model.name}-{task.model.version}",
+                got=f"{loaded.name}-{loaded.version}",
+                advice="submit the files again",
+            )
+
+
+def save_array(path: Path, array: NDArray[np.float32]) -> None:
+    """As ``numpy.save``, to a file of exactly this name."""
+    with path.open("wb") as file:
+        np.save(file, array)
+
+
+def identity_of(inference: Inference) -> ModelIdentity:
+    """The loaded model."""
+    artefact = inference.artefact
+    return ModelIdentity(
+        name=artefact.manifest.name,
+        version=artefact.manifest.version,
+        sha256=artefact.model_sha256,
+        manifest_sha256=artefact.sha256,
+    )
+
+
+def origin_of(cycle: CycleInput, task: Task) -> Origin:
+    """Where the product of a decoded cycle comes from."""
+    inputs = task.submission.inputs
+    return Origin(
+        key=computation_key(iso_time(cycle.reference_time), task.model.manifest_sha256, inputs),
+        model=task.model,
+        inputs=tuple(one.identity for one in inputs),
+        leads_hours=cycle.leads_hours,
+    )
+
+
+def write_cycle_product(
+    path: Path,
+    revision: int,
+    cycle: CycleInput,
+    probabilities: NDArray[np.float32],
+    inference: Inference,
+    origin: Origin,
+) -> None:
+    """Build the product of a corrected cycle and write it."""
+    provenance = Provenance(
+        model_sha256=origin.model.sha256,
+        manifest_sha256=origin.model.manifest_sha256,
+        inputs=tuple((one.name, one.sha256) for one in origin.inputs),
+        code_version=rainpost_version(),
+        provider=inference.runtime_provider,
+        revision=revision,
+        created=datetime.now(UTC),
+    )
+    dataset = build_product(cycle, probabilities, inference.artefact.manifest, provenance)
+    with NETCDF_LOCK:
+        write_product(dataset, path)

@@ -1,0 +1,27 @@
+"""A running service for the tests of the HTTP interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service.sample_service import ServiceClient, running
+
+
+@pytest.fixture(scope="module")
+def service_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the module's service keeps ``data``, ``models`` and ``inbox``, the folder of references."""
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "inbox").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(service_folder: Path) -> Iterator[ServiceClient]:
+    """A service for the tests of one module, each of which takes cycles of its own."""
+    with running(
+        service_folder, input_folders=(service_folder / "inbox",), max_body_bytes=100_000, max_wait_seconds=60
+    ) as client:
+        yield client

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.channels import CLASSES, THRESHOLDS_MM
+from service.product import RAW_PRECIPITATION
 from training.cycle_files import write_grib2, write_netcdf, write_qpe
 from training.simulate import FULL, simulate_cycle
 
@@ -49,7 +50,7 @@ def main() -> None:
             pictures = _fetch_pictures(client, product, arguments.out)
     with xr.open_dataset(product) as dataset:
         console.print(_table(dataset))
-        console.print(dataset.attrs.get("training_statement", ""), style="dim")
+        console.print(dataset.attrs["comment"], style="dim")
     console.print(f"product   {product}")
     console.print(f"pictures  {pictures[0]} … {pictures[-1].name}")
 
@@ -135,7 +136,7 @@ def _fetch_pictures(client: httpx.Client, product: Path, folder: Path) -> list[P
 
 
 def _leads_hours(dataset: xr.Dataset) -> list[int]:
-    return [int(lead / np.timedelta64(1, "h")) for lead in dataset["forecast_period"].values]
+    return [int(lead) for lead in dataset["lead"].values]
 
 
 def _table(dataset: xr.Dataset) -> Table:
@@ -148,7 +149,7 @@ def _table(dataset: xr.Dataset) -> Table:
     table.add_column("highest raw mm/h", justify="right")
     for index, lead in enumerate(_leads_hours(dataset)):
         here = dataset.isel(lead=index)
-        raw_mm = here["raw_precipitation"].values
+        raw_mm = here[RAW_PRECIPITATION].values
         raw_class = np.digitize(raw_mm, THRESHOLDS_MM)
         likely = here["most_likely_class"].values
         shares = [

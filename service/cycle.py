@@ -56,7 +56,8 @@ def assemble(
 ) -> CycleInput:
     """Choose, read, difference, turn, check and remap the fields that the specification asks for.
 
-    read: gives the values behind a header; it is called once a field, from two threads.
+    read: gives the values behind a header; it is called once a field, from two threads, in the order in which
+    the headers came.
     weights_folder: where remap weights are kept between processes.
 
     All is checked on the source grid in the points that the target uses, before remapping: a sentinel is
@@ -104,13 +105,14 @@ def read_cycle(
 
     Raises also EmptyInput, UnrecognisedInput and TruncatedInput.
     """
-    return assemble(
-        [header for path in paths for header in files.scan(path)],
-        files.read,
-        specification,
-        weights_folder=weights_folder,
-        expected_reference_time=expected_reference_time,
-    )
+    with files.reading() as read:
+        return assemble(
+            [header for path in paths for header in files.scan(path)],
+            read,
+            specification,
+            weights_folder=weights_folder,
+            expected_reference_time=expected_reference_time,
+        )
 
 
 def contributing(weights: RemapWeights) -> NDArray[np.bool_]:

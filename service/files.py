@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +14,6 @@ from service.fields import FieldHeader, Values
 _NETCDF_MAGIC: Final = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n")
 _LONGEST_HEADING: Final = 256
 """Bytes of a bulletin heading that may stand before the first GRIB message."""
-
-_READERS: Final = {grib.READER: grib.read, netcdf.READER: netcdf.read}
 
 
 def scan(path: Path) -> list[FieldHeader]:
@@ -38,6 +38,22 @@ def scan(path: Path) -> list[FieldHeader]:
     )
 
 
+@contextmanager
+def reading() -> Iterator[Callable[[FieldHeader], Values]]:
+    """A function that gives the values behind headers of ``scan``, each by the reader that made it.
+
+    Quickest in the order of files and variables. Several threads may call it. It raises TruncatedInput.
+    """
+    with netcdf.Reader() as datasets:
+        readers = {grib.READER: grib.read, netcdf.READER: datasets.read}
+
+        def read(header: FieldHeader) -> Values:
+            return readers[str(header.locator[0])](header)
+
+        yield read
+
+
 def read(header: FieldHeader) -> Values:
-    """The values behind a header of ``scan``, by the reader that made it. Raises TruncatedInput."""
-    return _READERS[str(header.locator[0])](header)
+    """The values behind one header. Raises TruncatedInput."""
+    with reading() as values_of:
+        return values_of(header)

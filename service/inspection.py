@@ -16,7 +16,7 @@ from rich.table import Table
 from service import files
 from service.channels import CHANNELS, QUANTITIES, LevelType
 from service.errors import InputError, MissingChannel, MissingLead, WrongSource
-from service.fields import FieldHeader
+from service.fields import FieldHeader, Values
 from service.limits import level_text
 from service.precipitation import PARTS, WHOLE
 from service.selection import find, known_fields, select
@@ -64,9 +64,11 @@ def inspect(paths: Sequence[Path], specification: CycleSpecification | None = No
     headers = [header for path in paths for header in files.scan(path)]
     known = known_fields(headers)
     channels = _channels(known, specification)
+    with files.reading() as read:
+        rows = tuple(_row(header, channels.get(header, ""), read(header)) for header in known)
     return Inspection(
         reference_times=tuple(sorted({f"{header.reference_time} UTC" for header in headers})),
-        rows=tuple(_row(header, channels.get(header, "")) for header in known),
+        rows=rows,
         others=dict(Counter(header.quantity for header in headers if header.quantity not in QUANTITIES)),
         findings=() if specification is None else _findings(headers, specification),
     )
@@ -133,8 +135,7 @@ def _channel_of_level(header: FieldHeader) -> str:
     return ""
 
 
-def _row(header: FieldHeader, channel: str) -> Row:
-    values = files.read(header)
+def _row(header: FieldHeader, channel: str, values: Values) -> Row:
     finite = values[np.isfinite(values)].astype(np.float64)
     numbers = (finite.min(), finite.mean(), finite.max()) if finite.size else (np.nan,) * 3
     instant = header.lead_start_hours == header.lead_hours

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import netCDF4
 import numpy as np
@@ -60,7 +60,7 @@ def scan(path: Path) -> list[FieldHeader]:
     Raises TruncatedInput where the library cannot read the file, UnrecognisedInput for unknown units and for
     files without time, WrongGrid for files without positions.
     """
-    with _opened(path) as dataset:
+    with _LOCK, _readable(path), netCDF4.Dataset(path, "r") as dataset:
         known = [
             (variable, quantity)
             for variable in dataset.variables.values()
@@ -88,38 +88,61 @@ def scan(path: Path) -> list[FieldHeader]:
         return headers
 
 
-def read(header: FieldHeader) -> Values:
-    """Values of one field in the header's unit, float32 (y, x), NaN where the file has a fill value or one
-    outside the variable's valid range. Raises TruncatedInput where it cannot be read."""
-    _, name, _, time, _, level = header.locator
-    with _opened(header.path) as dataset:
-        variable = dataset.variables[str(name)]
-        layout = _layout(dataset, variable, times(dataset, header.path.name))
-        index = tuple(
-            int(time) if dimension == layout.time else int(level) if dimension == layout.vertical else 0
-            for dimension in variable.dimensions[:-2]
-        )
-        packed = variable[index]
-        change = _conversion(variable, QUANTITIES[header.quantity], header.path)
-    values = np.ma.filled(np.ma.asarray(packed, np.float64), np.nan)
-    with np.errstate(over="ignore"):
-        return np.asarray(values * change.factor + change.offset, np.float32)
+class Reader:
+    """Reads fields one by one and keeps the file of the last one open.
+
+    A chunk of a compressed variable usually holds all its levels, and the library keeps what it has unpacked
+    for as long as the file is open: reading in the order of files and variables unpacks each chunk once.
+    """
+
+    def __init__(self) -> None:
+        self._dataset: Any = None
+        self._path: Path | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with _LOCK:
+            self._close()
+
+    def read(self, header: FieldHeader) -> Values:
+        """Values of one field in the header's unit, float32 (y, x).
+
+        NaN where the file has a fill value or a value outside the variable's valid range. Raises
+        TruncatedInput where it cannot be read.
+        """
+        name, index = str(header.locator[1]), tuple(int(part) for part in header.locator[3::2])
+        with _LOCK, _readable(header.path):
+            if self._path != header.path:
+                self._close()
+                self._dataset, self._path = netCDF4.Dataset(header.path, "r"), header.path
+            variable = self._dataset.variables[name]
+            packed = variable[index]
+            change = _conversion(variable, QUANTITIES[header.quantity], header.path)
+        values = np.ma.filled(np.ma.asarray(packed, np.float64), np.nan)
+        with np.errstate(over="ignore"):
+            return np.asarray(values * change.factor + change.offset, np.float32)
+
+    def _close(self) -> None:
+        if self._dataset is not None:
+            self._dataset.close()
+        self._dataset = self._path = None
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    with _LOCK:
-        try:
-            with netCDF4.Dataset(path, "r") as dataset:
-                yield dataset
-        except (OSError, RuntimeError, KeyError, IndexError, UnicodeDecodeError) as error:
-            raise TruncatedInput(
-                "A NetCDF file that cannot be read",
-                where=f"{path.name}, {path.stat().st_size} bytes",
-                expected="a whole file",
-                got=str(error),
-                advice="Send the file again; it was cut off or damaged.",
-            ) from error
+def _readable(path: Path) -> Iterator[None]:
+    """The library's own errors as ours."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, IndexError, UnicodeDecodeError) as error:
+        raise TruncatedInput(
+            "A NetCDF file that cannot be read",
+            where=f"{path.name}, {path.stat().st_size} bytes",
+            expected="a whole file",
+            got=str(error),
+            advice="Send the file again; it was cut off or damaged.",
+        ) from error
 
 
 def _quantity(variable: Any) -> Quantity | None:
@@ -176,9 +199,16 @@ def _headers(
                 grid_relative_winds=_GRID_RELATIVE.get(attribute(variable, "standard_name")),
                 centre=None,
                 path=path,
-                locator=(READER, variable.name, "time", time, "level", index),
+                locator=(READER, variable.name, *_address(variable, layout, time, index)),
                 packing_step=abs(scale * change.factor),
             )
+
+
+def _address(variable: Any, layout: Layout, time: int, level: int) -> Iterator[int | str]:
+    """Every dimension but the last two, each followed by an index."""
+    for name in variable.dimensions[:-2]:
+        yield name
+        yield time if name == layout.time else level if name == layout.vertical else 0
 
 
 def _start_hours(variable: Any, quantity: Quantity, moments: Times, time: int) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import netCDF4
@@ -244,7 +245,15 @@ def grid(dataset: Any, variable: Any, where: str) -> Grid:
                 east.size, north.size, latitude[0], longitude[0], latitude[1], longitude[1]
             )
         north, east = np.meshgrid(north, east, indexing="ij")
-    return CurvilinearGrid(north, east)
+    return _curvilinear(north.tobytes(), east.tobytes(), north.shape)
+
+
+@lru_cache(maxsize=2)
+def _curvilinear(north: bytes, east: bytes, shape: tuple[int, ...]) -> CurvilinearGrid:
+    """All files of a cycle repeat the same positions."""
+    return CurvilinearGrid(
+        np.frombuffer(north, np.float64).reshape(shape), np.frombuffer(east, np.float64).reshape(shape)
+    )
 
 
 def _coordinate(

@@ -45,16 +45,16 @@ class Choice:
 
 @dataclass(frozen=True)
 class Selection:
-    """reference_time: the only one. grid: the only one. choices: leads outside, channels inside."""
+    """What a cycle is made of.
+
+    reference_time, grid: the only ones. choices: leads outside, channels inside.
+    headers: every field that has to be read, once, in the order in which they were offered.
+    """
 
     reference_time: np.datetime64
     grid: Grid
     choices: tuple[Choice, ...]
-
-    @property
-    def headers(self) -> tuple[FieldHeader, ...]:
-        """Every field once, in the order in which choices first name it."""
-        return tuple(dict.fromkeys(header for choice in self.choices for header in choice.headers))
+    headers: tuple[FieldHeader, ...]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ def select(
     _check_leads(search, known, specification)
     _check_channels(search)
     grid = _common_grid(search.choices, specification)
-    return Selection(reference_time, grid, search.choices)
+    needed = {header for choice in search.choices for header in choice.headers}
+    ordered = tuple(dict.fromkeys(header for header in known if header in needed))
+    return Selection(reference_time, grid, search.choices, ordered)
 
 
 def find(known: Sequence[FieldHeader], specification: CycleSpecification) -> Search:

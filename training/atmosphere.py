@@ -6,7 +6,7 @@ Heights balance the winds (geostrophic, the vortex in gradient balance), thickne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -34,8 +34,6 @@ ASCENT_UNIT = 0.1  # [m s-1] of one unit of ascent
 SCALE_DEPTH_M = 2500.0  # ascent over this depth is fed by convergence below
 ADVECTION_ASCENT = 2.5e3  # units of ascent per warm advection [K-1 s]
 ADVECTION_LIMIT = 0.6  # units of ascent
-MESOSCALE_CONVERGENCE = 4.5e-5  # standard deviation at 850 hPa [s-1]
-MESOSCALE_VORTICITY = 2.5e-5  # standard deviation at 850 hPa [s-1]
 CONVERGENCE_10M, CONVERGENCE_500 = 1.2, -0.35  # divergent wind relative to 850 hPa
 FRICTION_SEA, FRICTION_LAND = 0.72, 0.50  # 10-m wind over surface geostrophic wind
 CROSS_ISOBAR_SEA, CROSS_ISOBAR_LAND = 0.26, 0.50  # [radian]
@@ -70,6 +68,16 @@ class Stage:
     def upsample(self, coarse: Array) -> Field:
         """A coarse field on the region, by cubic convolution."""
         return np.asarray(self.rows @ coarse.astype(np.float32) @ self.columns.T)
+
+    def at_points(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Stage:
+        """The stage of scattered grid points of the region, whose fields have one axis."""
+        land = Terrain(*(field[rows, columns] for field in vars(self.land).values()))
+        return replace(self, land=land, longitude=self.longitude[rows, columns])
+
+    def sample(self, coarse: Array, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Field:
+        """A coarse field at scattered grid points of the region."""
+        y, x = np.argmax(self.rows[rows] > 0.5, axis=1), np.argmax(self.columns[columns] > 0.5, axis=1)
+        return np.asarray(coarse[y, x], np.float32)
 
     def from_tile(self, tile: Field) -> Field:
         """The region's cut of a periodic tile."""

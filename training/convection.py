@@ -7,7 +7,7 @@ decorrelates the field. Cells are born all over the tile; those in a favourable 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ TILE_CELLS = 512
 TILE_Y_START, TILE_X_START = 148, 320  # RDAPS-KIM indices of the tile's first cell
 TILE_KM = TILE_CELLS * RDAPS_SPACING_KM
 WAVES = 72  # largest wave number of the spectra: a wavelength of 21 km
-CELL_BIRTHS_PER_HOUR = 1300  # candidates over the tile
+GRAIN_FLOOR = 0.25  # power of waves along the grain relative to those across it
+CELL_BIRTHS_PER_HOUR = 2200  # candidates over the tile
 CELL_LIFE_HOURS = 1.7  # mean
 CELL_SPAN_HOURS = 5  # births this many hours back can still rain
 CELL_REACH = 30  # half-width of the patch on which a cell is drawn [grid cells]
@@ -46,17 +47,25 @@ class TileSpectrum:
 
 
 def draw_spectrum(
-    random: np.random.Generator, longest_km: float, shortest_km: float, slope: float, memory_hours: float
+    random: np.random.Generator,
+    longest_km: float,
+    shortest_km: float,
+    slope: float,
+    memory_hours: float,
+    grain: float,
 ) -> TileSpectrum:
     """Draw a field whose power falls as wave number to the power ``-slope`` between two wavelengths.
 
     ``memory_hours`` is the time over which waves of 150 km lose coherence in the moving frame;
-    shorter waves forget faster, as in turbulence (wave number to the power -2/3).
+    shorter waves forget faster, as in turbulence (wave number to the power -2/3). Structures are stretched
+    along the angle ``grain`` [radian] from the x axis.
     """
     shape = _WAVE.shape
     wave = np.where(_WAVE > 0, _WAVE, 1.0)
     low, high = 2 * np.pi / longest_km, 2 * np.pi / shortest_km
     power = wave**-slope * np.exp(-((low / wave) ** 2) - (wave / high) ** 2) * (_WAVE > 0)
+    across = np.sin(np.arctan2(_WAVE_Y, _WAVE_X) - grain) ** 2
+    power *= GRAIN_FLOOR + (1.0 - GRAIN_FLOOR) * across
     weight = np.where(_WAVE_X > 0, 2.0, 1.0)
     power /= (power * weight).sum()
     noise = (random.normal(size=shape) + 1j * random.normal(size=shape)) / np.sqrt(2.0)
@@ -123,7 +132,7 @@ def draw_cells(seed: np.random.SeedSequence, first_hour: int, last_hour: int) ->
                     0.6 + random.gamma(2.2, (CELL_LIFE_HOURS - 0.6) / 2.2, count).clip(0.0, 3.4),
                     random.uniform(0, TILE_CELLS, count),
                     random.uniform(0, TILE_CELLS, count),
-                    np.exp(random.normal(np.log(1.9), 0.3, count)).clip(1.0, 4.0),
+                    np.exp(random.normal(np.log(1.8), 0.4, count)).clip(1.0, 5.0),
                     random.lognormal(0.0, 0.55, count),
                     random.uniform(size=count),
                 ]
@@ -132,32 +141,39 @@ def draw_cells(seed: np.random.SeedSequence, first_hour: int, last_hour: int) ->
     return Cells(*np.concatenate(parts, axis=1))
 
 
+def living_cells(cells: Cells, time_hours: float, motion_km_per_hour: tuple[float, float]) -> Cells:
+    """The candidates alive at a time, moved to where they are then (on the tile, 0..512)."""
+    age = (time_hours - cells.birth) / cells.life
+    alive = np.flatnonzero((age > 0) & (age < 1))
+    now = Cells(**{name: values[alive] for name, values in vars(cells).items()})
+    steps = (time_hours - now.birth) / RDAPS_SPACING_KM
+    x = np.mod(now.x + motion_km_per_hour[0] * steps, TILE_CELLS)
+    y = np.mod(now.y + motion_km_per_hour[1] * steps, TILE_CELLS)
+    return replace(now, x=x, y=y)
+
+
 def render_cells(
     cells: Cells, chance: Field, time_hours: float, motion_km_per_hour: tuple[float, float]
 ) -> Field:
-    """Rain of cells on the tile over the hour around ``time_hours``.
+    """Rain of living cells on the tile over the hour around ``time_hours``.
 
-    ``chance`` (512, 512), 0..1: share of the candidates that the environment lets rain. A cell grows and
+    ``chance`` (cell,), 0..1: share of the candidates that the environment of each lets rain. A cell grows and
     decays over its life (sine squared) and is drawn as an ellipse stretched by its motion within the hour.
     """
     age = (time_hours - cells.birth) / cells.life
-    east = cells.x + motion_km_per_hour[0] / RDAPS_SPACING_KM * (time_hours - cells.birth)
-    north = cells.y + motion_km_per_hour[1] / RDAPS_SPACING_KM * (time_hours - cells.birth)
-    column = np.floor(east).astype(np.intp)
-    row = np.floor(north).astype(np.intp)
-    surplus = chance[row % TILE_CELLS, column % TILE_CELLS] - cells.demand
-    alive = np.flatnonzero((age > 0) & (age < 1) & (surplus > 0))
+    column = np.floor(cells.x).astype(np.intp)
+    row = np.floor(cells.y).astype(np.intp)
+    surplus = chance - cells.demand
+    alive = np.flatnonzero(surplus > 0)
     out = np.zeros((TILE_CELLS, TILE_CELLS), np.float32)
-    if not alive.size:
-        return out
     peak = cells.strength * np.sin(np.pi * age) ** 2 * np.minimum(1.0, surplus / 0.08)
     speed = np.hypot(*motion_km_per_hour) + 1e-6
     cosine, sine = motion_km_per_hour[0] / speed, motion_km_per_hour[1] / speed
     stretch = (0.6 * speed / RDAPS_SPACING_KM) ** 2 / 12.0
     offset = np.arange(-CELL_REACH, CELL_REACH + 1, dtype=np.float32)
     for cell in alive:
-        x = offset[None, :] - np.float32(east[cell] - column[cell])
-        y = offset[:, None] - np.float32(north[cell] - row[cell])
+        x = offset[None, :] - np.float32(cells.x[cell] - column[cell])
+        y = offset[:, None] - np.float32(cells.y[cell] - row[cell])
         across_variance = cells.radius[cell] ** 2
         along_variance = across_variance + stretch
         # exp(-(a^2 / along + b^2 / across) / 2) as products of one-dimensional factors and the cross term

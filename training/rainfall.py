@@ -17,7 +17,7 @@ Field = NDArray[np.float32]
 
 UPLIFT_LIMIT = 0.15  # [m s-1], ascent over slopes approached asymptotically
 SEA_MAXIMUM_HOUR, SEA_DIURNAL = 4.0, 0.25  # nocturnal maximum over the sea
-CELL_DEMAND = 3.1  # environment at which half of the candidate cells rain
+CELL_DEMAND = 3.5  # environment at which half of the candidate cells rain
 HEAVIEST_MM = 150.0
 LAPSE_REFERENCE = 21.5  # [K] between 850 and 500 hPa
 
@@ -45,9 +45,9 @@ NATURE = RainPhysics(
     diurnal=0.9,
     upper_dryness=0.7,
     instability=0.20,
-    cell_rain=1.0,
+    cell_rain=1.6,
     fine_orography=True,
-    knots=(0.0403, 0.0934, 0.1685, 0.3613, 0.581, 1.1005, 1.7838, 2.8589, 3.7568, 5.4378, 7.4591),
+    knots=(0.0531, 0.1185, 0.2109, 0.4471, 0.7111, 1.346, 2.2139, 3.6, 4.8059, 7.2548, 10.758),
 )
 MODEL = RainPhysics(
     mesoscale=0.40,
@@ -56,9 +56,9 @@ MODEL = RainPhysics(
     diurnal=1.1,
     upper_dryness=0.1,
     instability=0.35,
-    cell_rain=1.0,
+    cell_rain=1.6,
     fine_orography=False,
-    knots=(0.0104, 0.0424, 0.0804, 0.1829, 0.3036, 0.6024, 0.999, 1.6254, 2.1582, 3.1042, 4.3422),
+    knots=(0.0155, 0.0616, 0.1133, 0.25, 0.4073, 0.7813, 1.2865, 2.1003, 2.8021, 4.0089, 5.6244),
 )
 
 
@@ -102,14 +102,14 @@ def cell_chance(
     demand = (
         1.0 * state.moisture
         + 0.7 * state.ascent
-        + 0.75 * state.mesoscale_ascent
-        + 0.45 * state.mesoscale_moisture
+        + 1.0 * state.mesoscale_ascent
+        + 0.8 * state.mesoscale_moisture
         + physics.instability * (state.lapse - LAPSE_REFERENCE)
         + physics.upper_dryness * np.minimum(state.upper_moisture + 0.5 * state.ascent, 0.3)
         + 0.5 * _uplift(place, state, physics)
     )
     demand += fraction * heating + (np.float32(1.0) - fraction) * sea + np.float32(convection - CELL_DEMAND)
-    return _sigmoid(np.float32(2.0) * demand)
+    return _sigmoid(np.float32(2.5) * demand)
 
 
 def rain_potential(

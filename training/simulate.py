@@ -36,11 +36,11 @@ Array = NDArray[np.float64]
 
 # Forecast errors: standard deviations of a component at a lead of ERROR_LEAD_HOURS; they grow with lead.
 ERROR_LEAD_HOURS = 27.0
-STATE_SHIFT_KM, STATE_WARP_KM = 14.0, 10.0
-RAIN_SHIFT_KM, RAIN_WARP_KM = 40.0, 25.0  # beyond those of the state
+STATE_SHIFT_KM, STATE_WARP_KM = 22.0, 15.0
+RAIN_SHIFT_KM, RAIN_WARP_KM = 78.0, 52.0  # beyond those of the state
 RAIN_DRIFT_HOURS = 0.7  # the rain is this far down the steering wind
-STATE_COHERENT_ABOVE_KM, RAIN_COHERENT_ABOVE_KM = 45.0, 150.0
-STATE_MOISTURE_ERROR, RAIN_MOISTURE_ERROR = 0.12, 0.35
+STATE_COHERENT_ABOVE_KM, RAIN_COHERENT_ABOVE_KM = 60.0, 260.0
+STATE_MOISTURE_ERROR, RAIN_MOISTURE_ERROR = 0.18, 0.40
 WARP_SHORTEST_KM, WARP_LONGEST_KM, WARP_WAVES = 500.0, 1500.0, 6
 STEERING = 0.8  # of the mean wind of 850 and 500 hPa
 MESOSCALE_CONVERGENCE = 4.5e-5  # standard deviation at 850 hPa [s-1]
@@ -69,21 +69,6 @@ class SimulatedCycle:
 
 
 @dataclass(frozen=True)
-class _Warp:
-    """A smooth random field of unit variance in the plane: a sum of waves."""
-
-    wave_x: Array
-    wave_y: Array
-    phase: Array
-
-    def at(self, x: Array, y: Array) -> Array:
-        out = np.zeros(x.shape)
-        for wave_x, wave_y, phase in zip(self.wave_x, self.wave_y, self.phase, strict=True):
-            out += np.cos(wave_x * x + wave_y * y + phase)
-        return np.asarray(out * np.sqrt(2.0 / WARP_WAVES))
-
-
-@dataclass(frozen=True)
 class _Spectra:
     """Mesoscale spectra of nature, of the forecast's state and of its rain (own parts only)."""
 
@@ -100,16 +85,21 @@ class _Draw:
     steering: tuple[float, float]  # [km h-1]
     spectra: _Spectra
     shifts: Array  # (2, 2): state, rain; x, y; unit variance
-    warps: tuple[_Warp, ...]  # state x, state y, rain x, rain y, state moisture, rain moisture
+    warps: tuple[Array, ...]  # on the coarse grid: state x and y, rain x and y, moisture of state and of rain
     nature_cells: Cells
     model_cells: Cells
 
 
-def _draw_warp(random: np.random.Generator) -> _Warp:
+def _draw_warp(random: np.random.Generator, place: Stage) -> Array:
+    """A smooth random field of unit variance on the coarse grid: a sum of waves."""
     length = np.exp(random.uniform(np.log(WARP_SHORTEST_KM), np.log(WARP_LONGEST_KM), WARP_WAVES))
     angle = random.uniform(0.0, 2 * np.pi, WARP_WAVES)
-    wave = 2 * np.pi / length
-    return _Warp(wave * np.cos(angle), wave * np.sin(angle), random.uniform(0.0, 2 * np.pi, WARP_WAVES))
+    phase = random.uniform(0.0, 2 * np.pi, WARP_WAVES)
+    out = np.zeros(place.x.shape)
+    for index in range(WARP_WAVES):
+        along = np.cos(angle[index]) * place.x + np.sin(angle[index]) * place.y
+        out += np.cos(2 * np.pi / length[index] * along + phase[index])
+    return np.asarray(out * np.sqrt(2.0 / WARP_WAVES))
 
 
 def _steering(weather: Weather, place: Stage) -> tuple[float, float]:
@@ -125,19 +115,21 @@ def _draw(seed: int, reference_time: np.datetime64, hours: tuple[int, ...]) -> _
     roots = np.random.SeedSequence(seed).spawn(5)
     weather = draw_weather(np.random.default_rng(roots[0]), reference_time)
     random = np.random.default_rng(roots[1])
-    ascent = [convection.draw_spectrum(random, 420.0, 22.0, 2.6, 5.0) for _ in range(3)]
-    moisture = [convection.draw_spectrum(random, 600.0, 22.0, 2.8, 7.0) for _ in range(3)]
-    vorticity = convection.draw_spectrum(random, 300.0, 25.0, 2.4, 5.0)
+    grain = random.uniform(0.0, np.pi)
+    ascent = [convection.draw_spectrum(random, 420.0, 22.0, 3.0, 5.0, grain) for _ in range(3)]
+    moisture = [convection.draw_spectrum(random, 600.0, 22.0, 3.3, 7.0, grain) for _ in range(3)]
+    vorticity = convection.draw_spectrum(random, 300.0, 25.0, 3.0, 5.0, grain)
     random = np.random.default_rng(roots[2])
+    place = stage(KOREA)
     first, last = hours[0] - convection.CELL_SPAN_HOURS, hours[-1]
     return _Draw(
         weather=weather,
-        steering=_steering(weather, stage(KOREA)),
+        steering=_steering(weather, place),
         spectra=_Spectra(
             (ascent[0], ascent[1], ascent[2]), (moisture[0], moisture[1], moisture[2]), vorticity
         ),
         shifts=random.normal(size=(2, 2)),
-        warps=tuple(_draw_warp(random) for _ in range(6)),
+        warps=tuple(_draw_warp(random, place) for _ in range(6)),
         nature_cells=convection.draw_cells(roots[3], first, last),
         model_cells=convection.draw_cells(roots[4], first, last),
     )
@@ -155,9 +147,9 @@ class _Errors:
     rain_moisture: Array
 
 
-def _errors(draw: _Draw, place: Stage, lead_hours: float) -> _Errors:
+def _errors(draw: _Draw, lead_hours: float) -> _Errors:
     growth = lead_hours / ERROR_LEAD_HOURS
-    warps = [warp.at(place.x, place.y) for warp in draw.warps]
+    warps = draw.warps
     state = [STATE_SHIFT_KM * growth * draw.shifts[0, axis] for axis in (0, 1)]
     rain = [
         state[axis] + growth * (RAIN_SHIFT_KM * draw.shifts[1, axis] + RAIN_DRIFT_HOURS * draw.steering[axis])
@@ -176,13 +168,29 @@ def _errors(draw: _Draw, place: Stage, lead_hours: float) -> _Errors:
     )
 
 
-def _rain_state(place: Stage, coarse: dict[str, Array], ascent: Field, moisture: Field) -> RainState:
-    names = ("ascent", "moisture", "upper_moisture", "lapse", "u_850", "v_850")
-    return RainState(
-        **{name: place.upsample(coarse[name]) for name in names},
-        mesoscale_ascent=place.from_tile(ascent),
-        mesoscale_moisture=place.from_tile(moisture),
+RAIN_STATE = ("ascent", "moisture", "upper_moisture", "lapse", "u_850", "v_850")
+
+
+def _cells_on_tile(
+    draw: _Draw,
+    coarse: dict[str, Array],
+    mesoscale: tuple[Field, Field],
+    cells: Cells,
+    physics: RainPhysics,
+    time_hours: float,
+    hour_utc: float,
+) -> Field:
+    """Rain of the candidates that their environment lets rain, on the tile."""
+    living = convection.living_cells(cells, time_hours, draw.steering)
+    rows, columns = (place.astype(np.intp) % convection.TILE_CELLS for place in (living.y, living.x))
+    tile = stage(TILE)
+    state = RainState(
+        **{name: tile.sample(coarse[name], rows, columns) for name in RAIN_STATE},
+        mesoscale_ascent=mesoscale[0][rows, columns],
+        mesoscale_moisture=mesoscale[1][rows, columns],
     )
+    chance = cell_chance(tile.at_points(rows, columns), state, physics, draw.weather.convection, hour_utc)
+    return convection.render_cells(living, chance, time_hours, draw.steering)
 
 
 def _rain(
@@ -197,14 +205,13 @@ def _rain(
 ) -> Field:
     """Rain of the hour around ``time_hours`` over a region [mm]."""
     ascent, moisture = (convection.on_tile(spectrum) for spectrum in mesoscale)
-    tile = stage(TILE)
-    convective = draw.weather.convection
-    tile_chance = cell_chance(
-        tile, _rain_state(tile, coarse, ascent, moisture), physics, convective, hour_utc
+    drawn = _cells_on_tile(draw, coarse, (ascent, moisture), cells, physics, time_hours, hour_utc)
+    state = RainState(
+        **{name: place.upsample(coarse[name]) for name in RAIN_STATE},
+        mesoscale_ascent=place.from_tile(ascent),
+        mesoscale_moisture=place.from_tile(moisture),
     )
-    drawn = convection.render_cells(cells, tile_chance, time_hours, draw.steering)
-    state = _rain_state(place, coarse, ascent, moisture)
-    chance = cell_chance(place, state, physics, convective, hour_utc)
+    chance = cell_chance(place, state, physics, draw.weather.convection, hour_utc)
     return rain_mm(rain_potential(place, state, physics, place.from_tile(drawn), chance), physics)
 
 
@@ -235,7 +242,7 @@ def _true_rain(draw: _Draw, place: Stage, lead_hours: int, hour_utc: float) -> F
 
 def _forecast_rain(draw: _Draw, place: Stage, lead_hours: int, hour_utc: float) -> Field:
     middle = lead_hours - 0.5
-    errors = _errors(draw, place, middle)
+    errors = _errors(draw, middle)
     coarse = coarse_state(draw.weather, place, errors.rain_shift, middle)
     coarse["moisture"] = coarse["moisture"] + errors.rain_moisture
     coherent_above_km = RAIN_COHERENT_ABOVE_KM * middle / ERROR_LEAD_HOURS
@@ -246,7 +253,7 @@ def _forecast_rain(draw: _Draw, place: Stage, lead_hours: int, hour_utc: float) 
 def _forecast_fields(
     draw: _Draw, place: Stage, lead_hours: int, hour_utc: float, rain: Field
 ) -> dict[str, Field]:
-    errors = _errors(draw, place, lead_hours)
+    errors = _errors(draw, lead_hours)
     coarse = coarse_state(draw.weather, place, errors.state_shift, lead_hours)
     coarse["moisture"] = coarse["moisture"] + errors.state_moisture
     coherent_above_km = STATE_COHERENT_ABOVE_KM * lead_hours / ERROR_LEAD_HOURS

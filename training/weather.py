@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 REGIMES = ("dry_high", "cyclone", "stagnant_front", "convective", "typhoon")
 FOCUS_X_KM, FOCUS_Y_KM = 155.0, -75.0  # middle of the window over Korea
 FOCUS_LEAD_HOURS = 27.0  # when features are near the focus
-WAVE_COUNT = 12
+WAVE_COUNT = 8
 TROUGH_WIDTH_KM = 230.0  # of the pressure trough along a front
 END_SOFTNESS_KM = 110.0  # over which a front fades at its ends
 UPPER_CONTRAST = 0.4  # contrast of a front at 500 hPa relative to 850 hPa
@@ -230,7 +230,7 @@ def draw_weather(random: np.random.Generator, reference_time: np.datetime64) -> 
     """Draw a regime for the season of ``reference_time`` and all that belongs to it."""
     season = season_of(reference_time)
     summer = float(np.clip(season, 0.0, 1.0))
-    odds = np.array([0.30, 0.36 - 0.20 * summer, 0.08 + 0.18 * summer, 0.10 + 0.16 * summer, 0.09 * summer])
+    odds = np.array([0.30, 0.36 - 0.20 * summer, 0.08 + 0.18 * summer, 0.10 + 0.16 * summer, 0.06 * summer])
     regime = str(random.choice(REGIMES, p=odds / odds.sum()))
     waves = _waves(random, season)
     fronts: tuple[Front, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,3 +26,13 @@ def client(service_folder: Path) -> Iterator[ServiceClient]:
         service_folder, input_folders=(service_folder / "inbox",), max_body_bytes=100_000, max_wait_seconds=60
     ) as client:
         yield client
+
+
+@pytest.fixture
+def kept_logging() -> Iterator[None]:
+    """The handlers and level of the root logger as they were, after a test that changes them."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+
 import pytest
 
 from service.logs import configure_logs, log_subject
-
 
 pytestmark = pytest.mark.usefixtures("kept_logging")
 

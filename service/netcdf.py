@@ -19,6 +19,7 @@ from service.channels import QUANTITIES, LevelType, Quantity
 from service.errors import TruncatedInput, UnrecognisedInput
 from service.fields import FieldHeader, Values
 from service.grids import Grid
+from service.netcdf_classic import least_size
 from service.netcdf_coordinates import Times, attribute, grid, times, vertical
 from service.precipitation import PARTS, WHOLE
 from service.units import Conversion, conversion
@@ -60,6 +61,7 @@ def scan(path: Path) -> list[FieldHeader]:
     Raises TruncatedInput where the library cannot read the file, UnrecognisedInput for unknown units and for
     files without time, WrongGrid for files without positions.
     """
+    _check_size(path)
     with _LOCK, _readable(path), netCDF4.Dataset(path, "r") as dataset:
         known = [
             (variable, quantity)
@@ -130,12 +132,29 @@ class Reader:
         self._dataset = self._path = None
 
 
+def _check_size(path: Path) -> None:
+    """Raises TruncatedInput for a classic file that is shorter than its header says."""
+    with path.open("rb") as file, _readable(path):
+        if file.read(3) != b"CDF":
+            return
+        file.seek(0)
+        least, size = least_size(file), path.stat().st_size
+    if size < least:
+        raise TruncatedInput(
+            "The file ends before its last value",
+            where=path.name,
+            expected=f"at least {least} bytes, by its header",
+            got=f"{size} bytes",
+            advice="Send the file again; it was cut off in transfer.",
+        )
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """The library's own errors as ours."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, IndexError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, RuntimeError, KeyError, IndexError, UnicodeDecodeError) as error:
         raise TruncatedInput(
             "A NetCDF file that cannot be read",
             where=f"{path.name}, {path.stat().st_size} bytes",

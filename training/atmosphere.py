@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from training import convection, orography
 from training.orography import RDAPS_NX, RDAPS_NY, RDAPS_SPACING_KM, Region, Terrain
-from training.weather import Weather, evaluate
+from training.weather import LargeScale, Weather, evaluate
 
 Field = NDArray[np.float32]
 Array = NDArray[np.float64]
+
+TILE = Region(convection.TILE_Y_START, convection.TILE_X_START, convection.TILE_CELLS, convection.TILE_CELLS)
 
 GRAVITY = 9.80665  # [m s-2]
 GAS_CONSTANT = 287.05  # of dry air [J kg-1 K-1]
@@ -43,6 +45,9 @@ WARMEST_HOUR = 15.0  # local solar time
 COLD_POOL_K = 2.0  # cooling of the 2-m temperature under heavy rain
 
 
+Box = tuple[slice, ...]  # of rows and of columns
+
+
 @dataclass(frozen=True)
 class Stage:
     """The fixed geometry of a region: coarse grid of the whole domain, interpolation, land, tile indices.
@@ -60,6 +65,7 @@ class Stage:
     inverse_laplacian: Array
     rows: Field
     columns: Field
+    used: Box
     land: Terrain
     longitude: Field
     angle: tuple[Field, Field]
@@ -67,7 +73,24 @@ class Stage:
 
     def upsample(self, coarse: Array) -> Field:
         """A coarse field on the region, by cubic convolution."""
-        return np.asarray(self.rows @ coarse.astype(np.float32) @ self.columns.T)
+        box = self.used
+        return np.asarray(self.rows[:, box[0]] @ coarse[box].astype(np.float32) @ self.columns[:, box[1]].T)
+
+    def cut(self, box: Box) -> Stage:
+        """The stage on a part of the coarse grid: enough for `coarse_rain_state`, not for `coarse_state`."""
+        return replace(
+            self,
+            x=self.x[box],
+            y=self.y[box],
+            latitude=self.latitude[box],
+            coriolis=self.coriolis[box],
+            scale=self.scale[box],
+            rows=self.rows[:, box[0]],
+            columns=self.columns[:, box[1]],
+            used=tuple(
+                slice(u.start - b.start, u.stop - b.start) for u, b in zip(self.used, box, strict=True)
+            ),
+        )
 
     def at_points(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Stage:
         """The stage of scattered grid points of the region, whose fields have one axis."""
@@ -117,6 +140,9 @@ def stage(region: Region) -> Stage:
     wave_y = 2 * np.pi * np.fft.fftfreq(y.shape[0], 1000.0 * step)[:, None]
     wave_x = 2 * np.pi * np.fft.rfftfreq(x.shape[1], 1000.0 * step)[None, :]
     squared = wave_x**2 + wave_y**2
+    rows = _cubic_weights(region.y_start, region.ny, coarse_y.size)
+    columns = _cubic_weights(region.x_start, region.nx, coarse_x.size)
+    nonzero = [np.flatnonzero(weights.any(axis=0)) for weights in (rows, columns)]
     return Stage(
         x=x,
         y=y,
@@ -124,8 +150,9 @@ def stage(region: Region) -> Stage:
         coriolis=2 * EARTH_ROTATION * np.sin(np.deg2rad(latitude)),
         scale=orography.map_scale(latitude),
         inverse_laplacian=np.divide(-1.0, squared, out=np.zeros_like(squared), where=squared > 0),
-        rows=_cubic_weights(region.y_start, region.ny, coarse_y.size),
-        columns=_cubic_weights(region.x_start, region.nx, coarse_x.size),
+        rows=rows,
+        columns=columns,
+        used=tuple(slice(int(nodes[0]), int(nodes[-1]) + 1) for nodes in nonzero),
         land=Terrain(*(np.ascontiguousarray(field[window]) for field in vars(whole).values())),
         longitude=longitude.astype(np.float32),
         angle=(np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)),
@@ -134,6 +161,18 @@ def stage(region: Region) -> Stage:
             convection.region_index(region.x_start, region.nx, convection.TILE_X_START),
         ),
     )
+
+
+@lru_cache(maxsize=4)
+def rain_stages(region: Region) -> tuple[Box, Stage, Stage]:
+    """The part of the coarse grid that holds a region and the tile, and the stages of both on it."""
+    places = stage(region), stage(TILE)
+    # Two nodes more than are used: one-sided differences at the edge stay outside.
+    box = tuple(
+        slice(max(0, min(p.used[axis].start for p in places) - 2), max(p.used[axis].stop for p in places) + 2)
+        for axis in (0, 1)
+    )
+    return box, places[0].cut(box), places[1].cut(box)
 
 
 def _gradient(place: Stage, field: Array) -> tuple[Array, Array]:
@@ -158,15 +197,38 @@ def _divergent_wind(place: Stage, ascent: Array) -> tuple[Array, Array]:
     return _gradient(place, chi)
 
 
+def _balance(place: Stage, scale: LargeScale) -> dict[str, Array]:
+    u_850, v_850 = _geostrophic(place, scale.height_850 - scale.vortex_height)
+    warm_x, warm_y = _gradient(place, scale.temperature_850)
+    advection = -ADVECTION_ASCENT * (u_850 * warm_x + v_850 * warm_y)
+    return {
+        "u_850": u_850 + scale.vortex_wind_x,
+        "v_850": v_850 + scale.vortex_wind_y,
+        "ascent": scale.ascent + ADVECTION_LIMIT * np.tanh(advection / ADVECTION_LIMIT),
+        "moisture": scale.moisture,
+        "upper_moisture": scale.upper_moisture,
+        "lapse": scale.temperature_850 - scale.temperature_500,
+    }
+
+
+def coarse_rain_state(
+    weather: Weather, place: Stage, shift_km: tuple[Array, Array], time_hours: float
+) -> dict[str, Array]:
+    """What rain depends on, on the coarse grid at a time, of the weather displaced by ``shift_km``.
+
+    ``u_850`` and ``v_850`` along the grid axes [m s-1], ``ascent`` [0.1 m s-1], ``moisture`` and
+    ``upper_moisture`` (dimensionless), ``lapse`` (temperature at 850 minus 500 hPa) [K].
+    """
+    scale = evaluate(weather, place.x - shift_km[0], place.y - shift_km[1], place.latitude, time_hours)
+    return _balance(place, scale)
+
+
 def coarse_state(
     weather: Weather, place: Stage, shift_km: tuple[Array, Array], time_hours: float
 ) -> dict[str, Array]:
-    """Balanced large-scale fields on the coarse grid at a time, of the weather displaced by ``shift_km``.
-
-    Winds along the grid axes. Beside channels: ``ascent`` [0.1 m s-1], ``moisture``, ``upper_moisture``
-    (dimensionless), ``lapse`` (temperature at 850 minus 500 hPa) [K].
-    """
+    """`coarse_rain_state` and the large scale of the channels, with winds along the grid axes."""
     scale = evaluate(weather, place.x - shift_km[0], place.y - shift_km[1], place.latitude, time_hours)
+    balanced = _balance(place, scale)
     height_850, temperature_850, temperature_500 = (
         scale.height_850,
         scale.temperature_850,
@@ -176,35 +238,25 @@ def coarse_state(
     upper = UPPER_TEMPERATURE + UPPER_RESPONSE * (temperature_500 - UPPER_REFERENCE)
     low = temperature_850 + 0.5 * LAPSE_LOW * height_850
     pressure = 85000.0 * np.exp(GRAVITY * height_850 / (GAS_CONSTANT * low))
-    u_850, v_850 = _geostrophic(place, height_850 - scale.vortex_height)
     u_500, v_500 = _geostrophic(place, height_500 - scale.vortex_height)
-    warm_x, warm_y = _gradient(place, temperature_850)
-    advection = -ADVECTION_ASCENT * (u_850 * warm_x + v_850 * warm_y)
-    ascent = scale.ascent + ADVECTION_LIMIT * np.tanh(advection / ADVECTION_LIMIT)
-    divergent_x, divergent_y = _divergent_wind(place, ascent)
+    divergent_x, divergent_y = _divergent_wind(place, balanced["ascent"])
     pressure_x, pressure_y = _gradient(place, pressure)
     vortex_pressure = pressure * GRAVITY * scale.vortex_height / (GAS_CONSTANT * low)
     vortex_x, vortex_y = _gradient(place, vortex_pressure)
     factor = GAS_CONSTANT * low / (pressure * place.coriolis)
-    return {
+    return balanced | {
         "height_100": height_500 + THICKNESS_100_500 * upper,
         "height_500": height_500,
         "height_850": height_850,
         "pressure": pressure,
         "temperature_850": temperature_850,
         "temperature_500": temperature_500,
-        "u_850": u_850 + scale.vortex_wind_x,
-        "v_850": v_850 + scale.vortex_wind_y,
         "u_500": u_500 + 0.85 * scale.vortex_wind_x,
         "v_500": v_500 + 0.85 * scale.vortex_wind_y,
         "u_surface": -factor * (pressure_y - vortex_y) + scale.vortex_wind_x,
         "v_surface": factor * (pressure_x - vortex_x) + scale.vortex_wind_y,
         "u_divergent": divergent_x,
         "v_divergent": divergent_y,
-        "ascent": ascent,
-        "moisture": scale.moisture,
-        "upper_moisture": scale.upper_moisture,
-        "lapse": temperature_850 - temperature_500,
     }
 
 

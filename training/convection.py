@@ -26,7 +26,7 @@ GRAIN_FLOOR = 0.25  # power of waves along the grain relative to those across it
 CELL_BIRTHS_PER_HOUR = 2200  # candidates over the tile
 CELL_LIFE_HOURS = 1.7  # mean
 CELL_SPAN_HOURS = 5  # births this many hours back can still rain
-CELL_REACH = 30  # half-width of the patch on which a cell is drawn [grid cells]
+CELL_EXTENT = 3.6  # standard deviations at which the drawing of a cell ends
 
 _WAVE_Y = 2 * np.pi * np.concatenate([np.arange(WAVES + 1), np.arange(-WAVES, 0)])[:, None] / TILE_KM
 _WAVE_X = 2 * np.pi * np.arange(WAVES + 1)[None, :] / TILE_KM
@@ -170,20 +170,19 @@ def render_cells(
     speed = np.hypot(*motion_km_per_hour) + 1e-6
     cosine, sine = motion_km_per_hour[0] / speed, motion_km_per_hour[1] / speed
     stretch = (0.6 * speed / RDAPS_SPACING_KM) ** 2 / 12.0
-    offset = np.arange(-CELL_REACH, CELL_REACH + 1, dtype=np.float32)
+    reaches = np.ceil(CELL_EXTENT * np.sqrt(cells.radius**2 + stretch)).astype(int) + 1
     for cell in alive:
-        x = offset[None, :] - np.float32(cells.x[cell] - column[cell])
-        y = offset[:, None] - np.float32(cells.y[cell] - row[cell])
+        offset = np.arange(-reaches[cell], reaches[cell] + 1)
+        x = offset.astype(np.float32)[None, :] - np.float32(cells.x[cell] - column[cell])
+        y = offset.astype(np.float32)[:, None] - np.float32(cells.y[cell] - row[cell])
         across_variance = cells.radius[cell] ** 2
         along_variance = across_variance + stretch
-        # exp(-(a^2 / along + b^2 / across) / 2) as products of one-dimensional factors and the cross term
         along = np.float32(cosine) * x + np.float32(sine) * y
         squared = x * x + y * y
         along *= along
         exponent = squared * np.float32(-0.5 / across_variance)
         exponent += along * np.float32(0.5 / across_variance - 0.5 / along_variance)
         patch = np.float32(peak[cell]) * np.exp(exponent)
-        rows = np.mod(row[cell] + np.arange(-CELL_REACH, CELL_REACH + 1), TILE_CELLS)
-        columns = np.mod(column[cell] + np.arange(-CELL_REACH, CELL_REACH + 1), TILE_CELLS)
-        out[np.ix_(rows, columns)] += patch
+        rows, columns = np.mod(row[cell] + offset, TILE_CELLS), np.mod(column[cell] + offset, TILE_CELLS)
+        out[rows[:, None], columns[None, :]] += patch
     return out

@@ -23,7 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import convection
-from training.atmosphere import Mesoscale, Stage, channels, coarse_state, stage
+from training.atmosphere import (
+    Mesoscale,
+    Stage,
+    channels,
+    coarse_rain_state,
+    coarse_state,
+    rain_stages,
+    stage,
+)
 from training.convection import Cells, Spectrum, TileSpectrum
 from training.orography import FULL, KOREA, Region, qpe_in_rdaps_index
 from training.rainfall import MODEL, NATURE, RainPhysics, RainState, cell_chance, rain_mm, rain_potential
@@ -37,7 +45,7 @@ Array = NDArray[np.float64]
 # Forecast errors: standard deviations of a component at a lead of ERROR_LEAD_HOURS; they grow with lead.
 ERROR_LEAD_HOURS = 27.0
 STATE_SHIFT_KM, STATE_WARP_KM = 22.0, 15.0
-RAIN_SHIFT_KM, RAIN_WARP_KM = 78.0, 52.0  # beyond those of the state
+RAIN_SHIFT_KM, RAIN_WARP_KM = 72.0, 47.0  # beyond those of the state
 RAIN_DRIFT_HOURS = 0.7  # the rain is this far down the steering wind
 STATE_COHERENT_ABOVE_KM, RAIN_COHERENT_ABOVE_KM = 60.0, 260.0
 STATE_MOISTURE_ERROR, RAIN_MOISTURE_ERROR = 0.18, 0.40
@@ -46,7 +54,6 @@ STEERING = 0.8  # of the mean wind of 850 and 500 hPa
 MESOSCALE_CONVERGENCE = 4.5e-5  # standard deviation at 850 hPa [s-1]
 MESOSCALE_VORTICITY = 2.5e-5  # standard deviation at 850 hPa [s-1]
 SPIN_UP_SHARE = 0.12  # of the lead, for the accumulation before the first lead
-TILE = Region(convection.TILE_Y_START, convection.TILE_X_START, convection.TILE_CELLS, convection.TILE_CELLS)
 
 
 @dataclass(frozen=True)
@@ -173,6 +180,7 @@ RAIN_STATE = ("ascent", "moisture", "upper_moisture", "lapse", "u_850", "v_850")
 
 def _cells_on_tile(
     draw: _Draw,
+    tile: Stage,
     coarse: dict[str, Array],
     mesoscale: tuple[Field, Field],
     cells: Cells,
@@ -183,7 +191,6 @@ def _cells_on_tile(
     """Rain of the candidates that their environment lets rain, on the tile."""
     living = convection.living_cells(cells, time_hours, draw.steering)
     rows, columns = (place.astype(np.intp) % convection.TILE_CELLS for place in (living.y, living.x))
-    tile = stage(TILE)
     state = RainState(
         **{name: tile.sample(coarse[name], rows, columns) for name in RAIN_STATE},
         mesoscale_ascent=mesoscale[0][rows, columns],
@@ -195,7 +202,7 @@ def _cells_on_tile(
 
 def _rain(
     draw: _Draw,
-    place: Stage,
+    places: tuple[Stage, Stage],
     coarse: dict[str, Array],
     mesoscale: tuple[Spectrum, Spectrum],
     cells: Cells,
@@ -203,9 +210,10 @@ def _rain(
     time_hours: float,
     hour_utc: float,
 ) -> Field:
-    """Rain of the hour around ``time_hours`` over a region [mm]."""
+    """Rain of the hour around ``time_hours`` [mm]; ``places`` are of the region and of the tile."""
+    place, tile = places
     ascent, moisture = (convection.on_tile(spectrum) for spectrum in mesoscale)
-    drawn = _cells_on_tile(draw, coarse, (ascent, moisture), cells, physics, time_hours, hour_utc)
+    drawn = _cells_on_tile(draw, tile, coarse, (ascent, moisture), cells, physics, time_hours, hour_utc)
     state = RainState(
         **{name: place.upsample(coarse[name]) for name in RAIN_STATE},
         mesoscale_ascent=place.from_tile(ascent),
@@ -232,22 +240,25 @@ def _spectra_at(
     return out[0], out[1]
 
 
-def _true_rain(draw: _Draw, place: Stage, lead_hours: int, hour_utc: float) -> Field:
+def _true_rain(draw: _Draw, region: Region, lead_hours: int, hour_utc: float) -> Field:
+    _, place, tile = rain_stages(region)
     nowhere = np.zeros(place.x.shape)
     middle = lead_hours - 0.5
-    coarse = coarse_state(draw.weather, place, (nowhere, nowhere), middle)
+    coarse = coarse_rain_state(draw.weather, place, (nowhere, nowhere), middle)
     mesoscale = _spectra_at(draw, 0, middle, (0.0, 0.0), 0.0)
-    return _rain(draw, place, coarse, mesoscale, draw.nature_cells, NATURE, middle, hour_utc - 0.5)
+    return _rain(draw, (place, tile), coarse, mesoscale, draw.nature_cells, NATURE, middle, hour_utc - 0.5)
 
 
-def _forecast_rain(draw: _Draw, place: Stage, lead_hours: int, hour_utc: float) -> Field:
+def _forecast_rain(draw: _Draw, region: Region, lead_hours: int, hour_utc: float) -> Field:
+    box, place, tile = rain_stages(region)
     middle = lead_hours - 0.5
     errors = _errors(draw, middle)
-    coarse = coarse_state(draw.weather, place, errors.rain_shift, middle)
-    coarse["moisture"] = coarse["moisture"] + errors.rain_moisture
+    shift_km = errors.rain_shift[0][box], errors.rain_shift[1][box]
+    coarse = coarse_rain_state(draw.weather, place, shift_km, middle)
+    coarse["moisture"] = coarse["moisture"] + errors.rain_moisture[box]
     coherent_above_km = RAIN_COHERENT_ABOVE_KM * middle / ERROR_LEAD_HOURS
     mesoscale = _spectra_at(draw, 2, middle, errors.rain_tile_shift, coherent_above_km)
-    return _rain(draw, place, coarse, mesoscale, draw.model_cells, MODEL, middle, hour_utc - 0.5)
+    return _rain(draw, (place, tile), coarse, mesoscale, draw.model_cells, MODEL, middle, hour_utc - 0.5)
 
 
 def _forecast_fields(
@@ -311,13 +322,13 @@ def simulate_cycle(
     qpe: list[Field] = []
     total = np.zeros((region.ny, region.nx), np.float32)
     for hour in range(leads[0], leads[-1] + 1):
-        rain = _forecast_rain(draw, place, hour, start_hour + hour)
+        rain = _forecast_rain(draw, region, hour, start_hour + hour)
         # Rain before the first lead is not simulated: a few hours like the first one stand for it.
         total = total + (rain * np.float32(SPIN_UP_SHARE * hour) if hour == leads[0] else rain)
         if hour in leads:
             fields.append(_forecast_fields(draw, place, hour, start_hour + hour, rain))
             accumulated.append(total)
-            qpe.append(_on_qpe_grid(_true_rain(draw, place, hour, start_hour + hour), region))
+            qpe.append(_on_qpe_grid(_true_rain(draw, region, hour, start_hour + hour), region))
     return SimulatedCycle(
         reference_time=start,
         leads_hours=leads,

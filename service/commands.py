@@ -33,7 +33,14 @@ def serve(_: argparse.Namespace) -> None:
     runtime = Runtime(chosen)
     # Started here, not by the application alone, so that a refusal is one clear sentence.
     runtime.start()
-    uvicorn.run(create_app(runtime), host=chosen.host, port=chosen.port, log_config=None, access_log=False)
+    uvicorn.run(
+        create_app(runtime),
+        host=chosen.host,
+        port=chosen.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=chosen.shutdown_grace_seconds,
+    )
 
 
 def correct(options: argparse.Namespace) -> None:

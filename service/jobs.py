@@ -103,9 +103,14 @@ class Jobs:
         Jobs._started = self
         try:
             self._launch()
-        except BaseException:
+        except Exception as error:
             self.stop()
-            raise
+            raise SettingsError(
+                "the job database cannot be opened",
+                where="RAINPOST_DATABASE_URL",
+                got=type(error).__name__,
+                advice="the log says more; check that the database is there and can be written",
+            ) from error
         self.sweep()
 
     def stop(self) -> None:
@@ -183,6 +188,10 @@ class Jobs:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _launch(self) -> None:
+        # With a handler of its own DBOS lets the service's handlers do the rest.
+        dbos_logger = logging.getLogger("dbos")
+        if not dbos_logger.handlers:
+            dbos_logger.addHandler(logging.NullHandler())
         DBOS(
             config={
                 "name": "rainpost",

@@ -133,7 +133,7 @@ def product(discipline: int, section: bytes, origin: Identification) -> Product:
         octet = INTERVAL_TEMPLATES[template]
         end_hours = (moment(section, octet) - origin.reference_time) / np.timedelta64(3600, "s")
         apart = _process(section, octet)
-    apart = apart or _exception(section, template, origin, start_hours)
+    apart = _exception(section, template, origin, start_hours) or apart
     quantity, factor = _QUANTITY_OF_CODE.get(code, (None, 1.0))
     accumulated = apart == "accumulation"
     rain_or_instant = accumulated == (quantity is not None and quantity.name in _PRECIPITATION)

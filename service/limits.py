@@ -20,6 +20,8 @@ CELSIUS_OFFSET_K: Final = 273.15
 _WRAP_STEPS: Final = tuple(65536.0 * scale for scale in (0.01, 0.001, 0.1, 1.0))
 """Range of a 16-bit integer times the usual scale factors: 655.36 with 0.01."""
 
+_MOST_TURNS: Final = 3
+
 
 def check_field(
     header: FieldHeader, values: NDArray[np.float32], used: NDArray[np.bool_], origin: tuple[int, int]
@@ -94,11 +96,16 @@ def diagnosis(wrong: NDArray[np.float32], sound: NDArray[np.float32]) -> str:
                 return f"; {share:.0%} of them are {sentinel:g}, a sentinel for missing values"
     if sound.size == 0:
         return ""
-    middle, reach = float(np.median(sound)), float(np.ptp(sound)) + 1.0
+    middle, reach = float(sound.min() + sound.max()) / 2.0, 0.6 * float(np.ptp(sound))
     for step in _WRAP_STEPS:
+        # Where sound values span much of a step, any value is a multiple of it away from one of them.
         turns = np.round((wrong - middle) / step)
         unwrapped = wrong - turns * step
-        if np.all(turns != 0) and np.all(np.abs(unwrapped - middle) <= reach) and reach < step / 2:
+        if (
+            np.all((turns != 0) & (np.abs(turns) <= _MOST_TURNS))
+            and np.all(np.abs(unwrapped - middle) <= reach)
+            and reach < step / 8
+        ):
             return f"; they are off by multiples of {step:g}: 16-bit integers that wrapped around"
     return ""
 

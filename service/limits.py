@@ -96,18 +96,25 @@ def diagnosis(wrong: NDArray[np.float32], sound: NDArray[np.float32]) -> str:
                 return f"; {share:.0%} of them are {sentinel:g}, a sentinel for missing values"
     if sound.size == 0:
         return ""
-    middle, reach = float(sound.min() + sound.max()) / 2.0, 0.6 * float(np.ptp(sound))
     for step in _WRAP_STEPS:
-        # Where sound values span much of a step, any value is a multiple of it away from one of them.
-        turns = np.round((wrong - middle) / step)
-        unwrapped = wrong - turns * step
-        if (
-            np.all((turns != 0) & (np.abs(turns) <= _MOST_TURNS))
-            and np.all(np.abs(unwrapped - middle) <= reach)
-            and reach < step / 8
-        ):
+        if _displaced(wrong, sound, step) or _overflowed(wrong, sound, step):
             return f"; they are off by multiples of {step:g}: 16-bit integers that wrapped around"
     return ""
+
+
+def _displaced(wrong: NDArray[np.float32], sound: NDArray[np.float32], step: float) -> bool:
+    """Whether whole steps bring all wrong values back among the sound ones."""
+    middle, reach = float(sound.min() + sound.max()) / 2.0, 0.6 * float(np.ptp(sound))
+    turns = np.round((wrong - middle) / step)
+    back = np.abs(wrong - turns * step - middle) <= reach
+    # Where sound values span much of a step, any value is a multiple of it away from one of them.
+    return bool(np.all(back & (turns != 0) & (np.abs(turns) <= _MOST_TURNS))) and reach < step / 8
+
+
+def _overflowed(wrong: NDArray[np.float32], sound: NDArray[np.float32], step: float) -> bool:
+    """Whether values that cannot be negative reach the largest signed integer and go on from the smallest."""
+    at_the_top = float(sound.max()) > 0.4 * step and float(sound.min()) >= -1.0
+    return at_the_top and bool(np.all((wrong >= -step / 2) & (wrong < -step / 4)))
 
 
 def level_text(header: FieldHeader) -> str:

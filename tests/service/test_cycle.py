@@ -275,6 +275,21 @@ def test_wrapped_integers_are_caught_by_name(tmp_path: Path) -> None:
         )
 
 
+def test_accumulations_that_wrapped_are_caught_by_name(tmp_path: Path) -> None:
+    _, rows = np.meshgrid(np.arange(9.0), np.arange(7.0))
+    heavy = 280.0 + 16.0 * rows
+    wrapped = [
+        replace(
+            one, values=np.where(heavy > 327.67, heavy - 655.36, heavy) if one.lead_hours == 26 else heavy
+        )
+        if one.code == (0, 1, 8)
+        else one
+        for one in samples()
+    ]
+    with pytest.raises(PhysicalLimit, match=r"precipitation beyond.*multiples of 655\.36"):
+        read_cycle([write(tmp_path / "cycle.grib2", *wrapped)], SPECIFICATION)
+
+
 def test_other_impossible_values_are_reported_with_the_limits(tmp_path: Path) -> None:
     values = truth("relative_humidity_500hpa", 25)
     values[3, 4] = 170.0

@@ -25,6 +25,13 @@ def test_multiples_of_a_wrapped_range_are_recognised(turns: int, step: float) ->
     assert f"multiples of {step:g}: 16-bit" in diagnosis(wrong, sound)
 
 
+def test_rain_beyond_the_largest_signed_integer_is_recognised() -> None:
+    rain_mm = np.linspace(0.0, 360.0, 200, dtype=np.float32)
+    written = np.where(rain_mm > 327.67, rain_mm - 655.36, rain_mm).astype(np.float32)
+    assert "multiples of 655.36" in diagnosis(written[written < 0], written[written >= 0])
+    assert diagnosis(np.array([-300.0], np.float32), rain_mm[:50]) == ""
+
+
 def test_other_values_are_not_explained_away() -> None:
     assert diagnosis(np.array([400.0, 412.5], np.float32), SOUND) == ""
     assert diagnosis(np.array([1234.5], np.float32), SOUND[:0]) == ""

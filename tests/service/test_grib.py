@@ -339,3 +339,20 @@ def test_replacing_the_file_between_scan_and_read_is_noticed(tmp_path: Path) -> 
     write(path, replace(Sample(smooth()), bits=12), Sample(smooth(1)))
     with pytest.raises(TruncatedInput, match="hold together"):
         grib.read(headers[1])
+
+
+def test_missing_values_inside_complex_packing_need_no_bitmap(tmp_path: Path) -> None:
+    """With missing value management 1 the largest number of a group means that there is no value."""
+    values = smooth(1, ny=60, nx=60)
+    parts = sections(Sample(values, packing="grid_complex_spatial_differencing", bits=6).message())
+    managed = [octets[:22] + b"\x01" + octets[23:] if number == 5 else octets for number, octets in parts]
+    path = write(tmp_path / "field.grib2", joined(0, managed))
+    with path.open("rb") as file:
+        handle = eccodes.codes_grib_new_from_file(file)
+        theirs = eccodes.codes_get_values(handle).reshape(60, 60)
+        missing = theirs == eccodes.codes_get_double(handle, "missingValue")
+        eccodes.codes_release(handle)
+    assert 0 < missing.sum() < missing.size
+    read = grib.read(only(path))
+    np.testing.assert_array_equal(np.isnan(read), missing)
+    np.testing.assert_array_equal(read[~missing], theirs[~missing].astype(np.float32))

@@ -187,6 +187,16 @@ def test_what_packing_takes_from_no_rain_is_no_rain(tmp_path: Path) -> None:
     np.testing.assert_array_equal(values, np.zeros_like(values))
 
 
+def test_an_amount_slightly_below_nothing_is_nothing(tmp_path: Path) -> None:
+    others = [one for one in samples() if one.code != (0, 1, 8)]
+    direct = [replace(rain(lead, lead - 1), values=-0.04 * smooth(1, 0.0, 1.0)) for lead in LEADS_HOURS]
+    values = read_cycle([write(tmp_path / "cycle.grib2", *others, *direct)], SPECIFICATION).values[:, -1]
+    np.testing.assert_array_equal(values, np.zeros_like(values))
+    direct[1] = replace(direct[1], values=-1.0 * smooth(1, 0.0, 1.0))
+    with pytest.raises(PhysicalLimit, match="precipitation beyond physical limits"):
+        read_cycle([write(tmp_path / "cycle.grib2", *others, *direct)], SPECIFICATION)
+
+
 def test_accumulations_that_fall_are_an_error(tmp_path: Path) -> None:
     reset = [
         replace(one, values=smooth(1, 0.0, 1.0)) if one.code == (0, 1, 8) and one.lead_hours == 26 else one

@@ -12,6 +12,7 @@ from service import files
 from service.channels import PRECIPITATION_CHANNEL
 from service.errors import EmptyInput, MissingChannel, MissingLead, MixedCycles, WrongGrid, WrongSource
 from service.fields import FieldHeader
+from service.grids import LatitudeLongitudeGrid
 from service.selection import Selection, select
 from service.specification import CycleSpecification, Source
 from tests.service.sample_assembly import SPECIFICATION, changed, rain, samples, specified, without
@@ -177,6 +178,16 @@ def test_where_the_file_is_silent_the_manifest_says_what_winds_point_along(folde
     source = SPECIFICATION.source.model_copy(update={"winds_relative_to": None})
     with pytest.raises(WrongSource, match="winds_relative_to"):
         select(headers, specified(source=source))
+
+
+def test_on_a_latitude_longitude_grid_both_directions_are_one(folder: Path) -> None:
+    grid = LatitudeLongitudeGrid(9, 7, 37.0, 125.0, 0.05, 0.05)
+    headers = files.scan(write(folder / "cycle.grib2", *samples()))
+    source = Source(name="any")
+    for relative in (None, True):
+        regular = [replace(header, grid=grid, grid_relative_winds=relative) for header in headers]
+        choices = select(regular, specified(source=source)).choices
+        assert all(choice.other_component is None for choice in choices)
 
 
 def test_nothing_is_no_cycle() -> None:

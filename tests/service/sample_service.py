@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import pytest
 import uvicorn
+from numpy.typing import NDArray
 
 from service.app import create_app
 from service.problems import MEDIA_TYPE
@@ -75,3 +78,41 @@ def problem(response: httpx.Response, status: int, reason: str) -> dict[str, Any
     assert document["detail"]
     assert all(document.values()), "empty members are left out"
     return document
+
+
+def reach(condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds, a minute at most."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.01)
+
+
+class Gate:
+    """Holds every inference until it is opened."""
+
+    def __init__(self, client: ServiceClient, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._opened = threading.Event()
+        self._passed = threading.Event()
+        infer = client.runtime.inference.infer
+
+        def held(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            assert self._opened.wait(60)
+            try:
+                return infer(values)
+            finally:
+                self._passed.set()
+
+        monkeypatch.setattr(client.runtime.inference, "infer", held)
+
+    def open(self) -> None:
+        """Let the inference go on and wait until it is through."""
+        self._opened.set()
+        assert self._passed.wait(60)
+
+
+def submit_held(client: ServiceClient, paths: list[Path]) -> str:
+    """Submit and wait until the job stands before its inference; the path of the job."""
+    job: str = submit(client, paths, prefer=None).headers["location"]
+    reach(lambda: client.get(job).json()["stage"] == "infer")
+    return job

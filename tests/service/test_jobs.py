@@ -1,130 +1,30 @@
-"""Jobs through interruptions and faults of the service, within one process."""
+"""Jobs through faults of the service, and the files that they keep."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from service.durability import write_durably
 from service.errors import SettingsError
 from service.runtime import Runtime, select_model
+from service.times import compact_time
 from tests.service.sample_artefact import write_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
-from tests.service.sample_service import ServiceClient, problem, running, submit
-
-DECODED = 'rainpost_stage_duration_seconds_count{stage="decode"} '
-
-
-def reach(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.01)
-
-
-class Gate:
-    """Holds every inference until it is opened."""
-
-    def __init__(self, client: ServiceClient, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._opened = threading.Event()
-        self._passed = threading.Event()
-        infer = client.runtime.inference.infer
-
-        def held(values: NDArray[np.float32]) -> NDArray[np.float32]:
-            assert self._opened.wait(60)
-            try:
-                return infer(values)
-            finally:
-                self._passed.set()
-
-        monkeypatch.setattr(client.runtime.inference, "infer", held)
-
-    def open(self) -> None:
-        """Let the inference go on and wait until it is through."""
-        self._opened.set()
-        assert self._passed.wait(60)
-
-
-def submit_held(client: ServiceClient, paths: list[Path]) -> str:
-    """Submit and wait until the job stands before its inference; the path of the job."""
-    job: str = submit(client, paths, prefer=None).headers["location"]
-    reach(lambda: client.get(job).json()["stage"] == "infer")
-    return job
-
-
-def test_a_job_that_a_stop_interrupts_goes_on_where_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = write_cycle(tmp_path / "cycle")
-    with running(tmp_path, shutdown_grace_seconds=0) as client:
-        gate = Gate(client, monkeypatch)
-        job = submit_held(client, paths)
-        still = submit(client, paths, prefer="wait=0")
-        assert (still.status_code, still.headers["preference-applied"]) == (202, "wait=0")
-        assert still.headers["location"] == job
-        assert client.get("/livez").status_code == 200
-    gate.open()
-    with running(tmp_path) as client:
-        answer = submit(client, paths)
-        assert answer.status_code == 200, answer.text
-        assert answer.headers["location"] == job
-        assert DECODED + "0.0" in client.get("/metrics").text, "decoding was not done again"
-        assert len(client.get("/cycles/latest").json()["revisions"]) == 1
-
-
-def test_a_stop_waits_for_a_job_within_the_grace_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = write_cycle(tmp_path / "cycle")
-    with running(tmp_path, shutdown_grace_seconds=60) as client:
-        gate = Gate(client, monkeypatch)
-        submit_held(client, paths)
-        opener = threading.Timer(0.2, gate.open)
-        opener.start()
-    opener.join()
-    with running(tmp_path) as client:
-        assert len(client.get("/cycles/latest").json()["revisions"]) == 1
-
-
-def test_a_job_of_another_model_is_not_done_by_this_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = write_cycle(tmp_path / "cycle")
-    with running(tmp_path, shutdown_grace_seconds=0) as client:
-        gate = Gate(client, monkeypatch)
-        submit_held(client, paths)
-        waiting = write_cycle(tmp_path / "waiting", scale=2.0)
-        job = submit(client, waiting, prefer=None).headers["location"]
-    gate.open()
-    write_artefact(tmp_path / "models", version="0.2.0")
-    with running(tmp_path) as client:
-        assert client.get("/version").json()["model"] == "sample-0.2.0"
-        reach(lambda: bool(client.get(job).json()["state"] == "failed"))
-        document = client.get(job).json()["problem"]
-        assert (document["reason"], document["expected"]) == ("bad-artefact", "sample-0.1.0")
-        assert submit(client, waiting).status_code == 200, "sent again it is a job of the new model"
-
-
-@pytest.fixture
-def client(tmp_path: Path) -> Iterator[ServiceClient]:
-    with running(tmp_path) as client:
-        yield client
+from tests.service.sample_service import Gate, ServiceClient, problem, reach, submit, submit_held
 
 
 def test_faults_of_the_service_do_not_stick_to_the_submission(
     client: ServiceClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = write_cycle(tmp_path / "cycle")
+    earlier = REFERENCE_TIME - np.timedelta64(6, "h")
+    paths = write_cycle(tmp_path / "cycle", replaced(reference_time=earlier))
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -135,15 +35,35 @@ def test_faults_of_the_service_do_not_stick_to_the_submission(
     document = problem(answer, 500, "internal-error")
     assert "No space" not in answer.text
     assert client.get(document["instance"]).json()["state"] == "failed"
-    assert client.get("/cycles").json() == {"cycles": []}
+    assert client.runtime.store.revisions(earlier) == []
     again = submit(client, paths)
     assert again.status_code == 200, again.text
     assert again.headers["location"] == document["instance"]
 
     # A product that was removed is made again.
-    shutil.rmtree(client.runtime.store.folder / "20261122T000000Z")
+    shutil.rmtree(client.runtime.store.folder / compact_time(earlier))
     assert submit(client, paths).status_code == 200
-    assert len(client.get("/cycles/latest").json()["revisions"]) == 1
+    assert len(client.runtime.store.revisions(earlier)) == 1
+
+
+def crash(*_: object) -> str:
+    """What a damaged file can make a C library do."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return "never"
+
+
+def test_a_decoder_that_dies_fails_its_job_alone(
+    client: ServiceClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_cycle(tmp_path / "cycle", scale=2.0)
+    published = client.runtime.store.revisions(REFERENCE_TIME)
+    with monkeypatch.context() as patch:
+        patch.setattr("service.stages.decode_to_file", crash)
+        document = problem(submit(client, paths), 422, "worker-died")
+    assert client.runtime.store.revisions(REFERENCE_TIME) == published
+    again = submit(client, paths)
+    assert again.status_code == 200, "sent again it runs again"
+    assert again.headers["location"] == document["instance"]
 
 
 def test_files_of_failed_jobs_are_removed_after_the_retention(client: ServiceClient, tmp_path: Path) -> None:
@@ -168,7 +88,7 @@ def test_files_of_a_job_at_work_are_never_swept(
     client: ServiceClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate(client, monkeypatch)
-    paths = write_cycle(tmp_path / "cycle")
+    paths = write_cycle(tmp_path / "cycle", scale=3.0)
     job = submit_held(client, paths)
     folder = client.runtime.settings.data_folder / "work" / job.removeprefix("/")
     os.utime(folder, (0, 0))
@@ -179,20 +99,19 @@ def test_files_of_a_job_at_work_are_never_swept(
 
 
 def test_a_file_that_changes_after_its_submission_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: ServiceClient, service_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inbox = tmp_path / "inbox"
-    paths = write_cycle(inbox / "a", replaced(reference_time=REFERENCE_TIME + np.timedelta64(6, "h")))
-    with running(tmp_path, input_folders=(inbox.resolve(),)) as client:
-        gate = Gate(client, monkeypatch)
-        first = submit_held(client, write_cycle(tmp_path / "cycle"))
-        job = client.post("/correct", json={"inputs": [{"uri": str(path)} for path in paths]}).json()["id"]
-        write_durably(paths[0], lambda path: path.write_bytes(b"GRIB"))
-        gate.open()
-        reach(lambda: client.get(f"/jobs/{job}").json()["state"] == "failed")
-        document = client.get(f"/jobs/{job}").json()["problem"]
-        assert (document["reason"], document["where"]) == ("digest-mismatch", paths[0].name)
-        assert client.get(first).json()["state"] == "succeeded"
+    later = REFERENCE_TIME + np.timedelta64(6, "h")
+    paths = write_cycle(service_folder / "inbox" / "later", replaced(reference_time=later))
+    gate = Gate(client, monkeypatch)
+    first = submit_held(client, write_cycle(tmp_path / "cycle", scale=4.0))
+    job = client.post("/correct", json={"inputs": [{"uri": str(path)} for path in paths]}).json()["id"]
+    write_durably(paths[0], lambda path: path.write_bytes(b"GRIB"))
+    gate.open()
+    reach(lambda: bool(client.get(f"/jobs/{job}").json()["state"] == "failed"))
+    document = client.get(f"/jobs/{job}").json()["problem"]
+    assert (document["reason"], document["where"]) == ("digest-mismatch", paths[0].name)
+    assert client.get(first).json()["state"] == "succeeded"
 
 
 def test_one_service_a_process(client: ServiceClient) -> None:

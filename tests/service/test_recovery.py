@@ -1,4 +1,4 @@
-"""The real server process: killed at work, and what it refuses at its start."""
+"""Jobs through stops and kills of the service."""
 
 from __future__ import annotations
 
@@ -8,24 +8,71 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from service.__main__ import main
 from tests.service.sample_artefact import write_artefact
-from tests.service.sample_cycle import write_cycle
+from tests.service.sample_cycle import REFERENCE_TIME, write_cycle
+from tests.service.sample_service import Gate, reach, running, submit, submit_held
+
+DECODED = 'rainpost_stage_duration_seconds_count{stage="decode"} '
 
 
-def reach(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
-    """Wait until the condition holds, unless the process ends."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        assert process is None or process.poll() is None, "the server ended"
-        time.sleep(0.02)
+def test_a_job_that_a_stop_interrupts_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_cycle(tmp_path / "cycle")
+    with running(tmp_path, shutdown_grace_seconds=0) as client:
+        gate = Gate(client, monkeypatch)
+        job = submit_held(client, paths)
+        still = submit(client, paths, prefer="wait=0")
+        assert (still.status_code, still.headers["preference-applied"]) == (202, "wait=0")
+        assert still.headers["location"] == job
+        assert client.get("/livez").status_code == 200
+    gate.open()
+    with running(tmp_path) as client:
+        answer = submit(client, paths)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["location"] == job
+        assert DECODED + "0.0" in client.get("/metrics").text, "decoding was not done again"
+        assert len(client.get("/cycles/latest").json()["revisions"]) == 1
+
+
+def test_a_stop_waits_for_a_job_within_the_grace_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_cycle(tmp_path / "cycle")
+    with running(tmp_path, shutdown_grace_seconds=60) as client:
+        gate = Gate(client, monkeypatch)
+        submit_held(client, paths)
+        opener = threading.Timer(0.2, gate.open)
+        opener.start()
+    opener.join()
+    assert len(client.runtime.store.revisions(REFERENCE_TIME)) == 1
+
+
+def test_a_job_of_another_model_is_not_done_by_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_cycle(tmp_path / "cycle")
+    with running(tmp_path, shutdown_grace_seconds=0) as client:
+        gate = Gate(client, monkeypatch)
+        submit_held(client, paths)
+        waiting = write_cycle(tmp_path / "waiting", scale=2.0)
+        job = submit(client, waiting, prefer=None).headers["location"]
+    gate.open()
+    write_artefact(tmp_path / "models", version="0.2.0")
+    with running(tmp_path) as client:
+        assert client.get("/version").json()["model"] == "sample-0.2.0"
+        reach(lambda: bool(client.get(job).json()["state"] == "failed"))
+        document = client.get(job).json()["problem"]
+        assert (document["reason"], document["expected"]) == ("bad-artefact", "sample-0.1.0")
+        assert submit(client, waiting).status_code == 200, "sent again it is a job of the new model"
 
 
 class Server:
@@ -40,23 +87,21 @@ class Server:
         self.log = folder / f"{self.port}.log"
         self.process: subprocess.Popen[bytes]
 
-    def command(self) -> subprocess.Popen[bytes]:
-        """Run it."""
-        settings = {
+        self.settings = {
             "RAINPOST_MODELS_FOLDER": str(self.folder / "models"),
             "RAINPOST_DATA_FOLDER": str(self.folder / "data"),
             "RAINPOST_PORT": str(self.port),
             "RAINPOST_THREADS": "1",
         }
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "service", "serve"], env=os.environ | settings, stderr=log
-            )
 
     def start(self) -> None:
         """Run it and wait until it is ready."""
-        self.process = self.command()
-        reach(self._is_ready, self.process)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "service", "serve"], env=os.environ | self.settings, stderr=log
+            )
+        reach(lambda: self._is_ready() or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log.read_text()
 
     def stop(self, number: signal.Signals) -> int:
         """End it; its exit status."""
@@ -75,7 +120,7 @@ class Server:
             ]
             return len(found) == 1
 
-        reach(look, self.process)
+        reach(look)
         return found[0]
 
     def post(self, paths: list[Path], prefer: str) -> httpx.Response:
@@ -130,20 +175,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.client.close()
 
 
-def test_a_decoder_that_dies_fails_its_job_alone(server: Server, tmp_path: Path) -> None:
-    paths = write_cycle(tmp_path)
-    worker, job = server.post_held(paths)
-    os.kill(worker, signal.SIGKILL)
-    reach(lambda: bool(server.client.get(job).json()["state"] == "failed"))
-    assert server.client.get(job).json()["problem"]["reason"] == "worker-died"
-    assert server.client.get("/cycles").json() == {"cycles": []}
-    again = server.post(paths, "wait=60")
-    assert again.status_code == 200, again.text
-    assert again.headers["location"] == job
-
-
 def test_a_job_survives_the_death_of_the_server(server: Server, tmp_path: Path) -> None:
-    paths = write_cycle(tmp_path, scale=2.0)
+    paths = write_cycle(tmp_path)
     worker, job = server.post_held(paths)
     server.stop(signal.SIGKILL)
     os.kill(worker, signal.SIGCONT)
@@ -153,17 +186,18 @@ def test_a_job_survives_the_death_of_the_server(server: Server, tmp_path: Path) 
     assert answer.status_code == 200, answer.text
     assert answer.headers["location"] == job
     document = server.client.get("/cycles/latest").json()
-    assert [revision["revision"] for revision in document["revisions"]] == [1, 2]
+    assert [revision["revision"] for revision in document["revisions"]] == [1]
     assert list((server.folder / "data" / "work" / "jobs").iterdir()) == []
 
 
-def test_a_second_server_on_the_same_data_is_refused(server: Server) -> None:
-    other = Server(server.folder)
-    other.client.close()
-    assert other.command().wait(timeout=60) == 1
-    log = other.log.read_text()
-    assert "another service process uses this data folder" in log
-    assert "Traceback" not in log
+@pytest.mark.usefixtures("kept_logging")
+def test_a_second_server_on_the_same_data_is_refused(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in server.settings.items():
+        monkeypatch.setenv(name, value)
+    assert main(["serve"]) == 1
+    assert "another service process uses this data folder" in capsys.readouterr().err
     assert server.client.get("/readyz").is_success
 
 

@@ -17,7 +17,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from service import files
 from service.channels import CHANNELS, PRECIPITATION_CHANNEL
-from service.cycle import CycleInput, assemble, read_cycle
+from service.cycle import CycleInput, assemble, contributing, read_cycle
 from service.errors import (
     EmptyInput,
     MissingValues,
@@ -29,6 +29,8 @@ from service.errors import (
     WrongGrid,
 )
 from service.fields import FieldHeader, Values
+from service.grids import grid_from_definition
+from service.remapping import remap_weights
 from service.specification import CycleSpecification, LambertDefinition, Source, Window
 from tests.service.sample_assembly import (
     LEADS_HOURS,
@@ -262,6 +264,30 @@ def test_holes_matter_only_where_the_target_uses_them(tmp_path: Path, cycle_file
         read_cycle([path], SPECIFICATION)
     assert "temperature at 500 hPa, lead 25 h, first at row 3, column 4 (38.0" in caught.value.where
     assert caught.value.got.startswith("1 of ")
+
+
+def test_no_value_of_an_unused_point_has_any_effect(tmp_path: Path, cycle_file: Path) -> None:
+    """Targets 17 km apart leave source points between them out, inside the window that is read."""
+    sparse = TARGET.model_copy(
+        update={"nx": 2, "ny": 2, "spacing_m": 17_000.0, "origin_x": 1.0, "origin_y": 0.7}
+    )
+    specification = specified(target=sparse, window=Window(y_start=0, x_start=0, ny=2, nx=2))
+    headers = files.scan(cycle_file)
+    weights = remap_weights(headers[0].grid, grid_from_definition(sparse))
+    used = contributing(weights)
+    assert 0 < used.sum() < used.size
+
+    def spoiled(header: FieldHeader) -> Values:
+        values = files.read(header)
+        window = values[weights.source_rows, weights.source_columns]
+        window[~used] = np.where(
+            np.arange((~used).sum()) % 2, np.nan, np.inf if header.lead_hours > 25 else 9999.0
+        )
+        return values
+
+    np.testing.assert_array_equal(
+        assemble(headers, spoiled, specification).values, read_cycle([cycle_file], specification).values
+    )
 
 
 @pytest.mark.parametrize("sentinel", [9999.0, -9999.0, 9.999e20])

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.interpolate import RegularGridInterpolator
 
 from service import files
 from service.channels import CHANNELS, PRECIPITATION_CHANNEL
@@ -22,7 +21,6 @@ from service.errors import (
     EmptyInput,
     MissingValues,
     OutsideGrid,
-    PhysicalLimit,
     RainpostError,
     TruncatedInput,
     UnrecognisedInput,
@@ -31,7 +29,7 @@ from service.errors import (
 from service.fields import FieldHeader, Values
 from service.grids import grid_from_definition
 from service.remapping import remap_weights
-from service.specification import CycleSpecification, LambertDefinition, Source, Window
+from service.specification import Window
 from tests.service.sample_assembly import (
     LEADS_HOURS,
     SPECIFICATION,
@@ -45,10 +43,8 @@ from tests.service.sample_assembly import (
     specified,
     truth,
 )
-from tests.service.sample_grib import EARTH_RADIUS_M, REFERENCE_TIME, lambert, smooth, write
+from tests.service.sample_grib import EARTH_RADIUS_M, REFERENCE_TIME, lambert, write
 from tests.service.sample_netcdf import Form, Variable, write_netcdf
-
-import eccodes  # isort: skip
 
 
 @pytest.fixture(scope="module")
@@ -177,55 +173,6 @@ def test_a_longer_period_of_rain(tmp_path: Path) -> None:
     np.testing.assert_allclose(cycle.values[0, -1], at_targets(two_hours), atol=1e-3)
 
 
-def test_what_packing_takes_from_no_rain_is_no_rain(tmp_path: Path) -> None:
-    dry = [replace(one, values=np.full((7, 9), 5.0)) if one.code == (0, 1, 8) else one for one in samples()]
-    slightly = [
-        replace(one, values=one.values - 0.04 * smooth(1, 0, 1))
-        if one.code == (0, 1, 8) and one.lead_hours == 26
-        else one
-        for one in dry
-    ]
-    values = read_cycle([write(tmp_path / "cycle.grib2", *slightly)], SPECIFICATION).values[:, -1]
-    np.testing.assert_array_equal(values, np.zeros_like(values))
-
-
-def test_an_amount_slightly_below_nothing_is_nothing(tmp_path: Path) -> None:
-    others = [one for one in samples() if one.code != (0, 1, 8)]
-    direct = [replace(rain(lead, lead - 1), values=-0.04 * smooth(1, 0.0, 1.0)) for lead in LEADS_HOURS]
-    values = read_cycle([write(tmp_path / "cycle.grib2", *others, *direct)], SPECIFICATION).values[:, -1]
-    np.testing.assert_array_equal(values, np.zeros_like(values))
-    direct[1] = replace(direct[1], values=-1.0 * smooth(1, 0.0, 1.0))
-    with pytest.raises(PhysicalLimit, match="precipitation beyond physical limits"):
-        read_cycle([write(tmp_path / "cycle.grib2", *others, *direct)], SPECIFICATION)
-
-
-def test_accumulations_that_fall_are_an_error(tmp_path: Path) -> None:
-    reset = [
-        replace(one, values=smooth(1, 0.0, 1.0)) if one.code == (0, 1, 8) and one.lead_hours == 26 else one
-        for one in samples()
-    ]
-    with pytest.raises(PhysicalLimit, match="decreases") as caught:
-        read_cycle([write(tmp_path / "cycle.grib2", *reset)], SPECIFICATION)
-    assert "lead 26 h" in caught.value.where
-    assert "cells" in caught.value.where
-    assert "- cycle.grib2 [" in caught.value.where
-
-
-def test_a_coarsely_packed_accumulation_may_fall_by_its_packing_step(tmp_path: Path) -> None:
-    coarse = [
-        replace(
-            one,
-            values=np.round(one.values * 0 + (5.0 if one.lead_hours < 26 else 4.0)),
-            bits=0,
-            keys={"decimalScaleFactor": 0},
-        )
-        if one.code == (0, 1, 8)
-        else one
-        for one in samples()
-    ]
-    assert read_cycle([write(tmp_path / "cycle.grib2", *coarse)], SPECIFICATION).values[:, -1].max() == 0.0
-
-
 def y_axis_azimuth() -> NDArray[np.float64]:
     """Radians (y, x) from true north to the source grid's y axis, by the great circle along it."""
     projection, x, y = lambert()
@@ -288,62 +235,6 @@ def test_no_value_of_an_unused_point_has_any_effect(tmp_path: Path, cycle_file: 
     np.testing.assert_array_equal(
         assemble(headers, spoiled, specification).values, read_cycle([cycle_file], specification).values
     )
-
-
-@pytest.mark.parametrize("sentinel", [9999.0, -9999.0, 9.999e20])
-@pytest.mark.parametrize("name", ["temperature_2m", "geopotential_height_100hpa", "relative_humidity_850hpa"])
-def test_sentinels_are_caught_by_name(tmp_path: Path, name: str, sentinel: float) -> None:
-    values = truth(name, 26)
-    values[3, 4] = sentinel
-    written = changed(name, 26, values=values, packing="grid_ieee")
-    with pytest.raises(PhysicalLimit, match="sentinel for missing values") as caught:
-        read_cycle([write(tmp_path / "cycle.grib2", *written)], SPECIFICATION)
-    assert f"{sentinel:g}" in caught.value.got
-    assert "lead 26 h, first at row 3, column 4" in caught.value.where
-
-
-def test_wrapped_integers_are_caught_by_name(tmp_path: Path) -> None:
-    values = truth("temperature_2m", 26)
-    values[3, 4:6] -= 655.36
-    with pytest.raises(PhysicalLimit, match=r"multiples of 655\.36.*wrapped around"):
-        read_cycle(
-            [write(tmp_path / "cycle.grib2", *changed("temperature_2m", 26, values=values))], SPECIFICATION
-        )
-
-
-def test_accumulations_that_wrapped_are_caught_by_name(tmp_path: Path) -> None:
-    _, rows = np.meshgrid(np.arange(9.0), np.arange(7.0))
-    heavy = 280.0 + 16.0 * rows
-    wrapped = [
-        replace(
-            one, values=np.where(heavy > 327.67, heavy - 655.36, heavy) if one.lead_hours == 26 else heavy
-        )
-        if one.code == (0, 1, 8)
-        else one
-        for one in samples()
-    ]
-    with pytest.raises(PhysicalLimit, match=r"precipitation beyond.*multiples of 655\.36"):
-        read_cycle([write(tmp_path / "cycle.grib2", *wrapped)], SPECIFICATION)
-
-
-def test_other_impossible_values_are_reported_with_the_limits(tmp_path: Path) -> None:
-    values = truth("relative_humidity_500hpa", 25)
-    values[3, 4] = 170.0
-    path = write(tmp_path / "cycle.grib2", *changed("relative_humidity_500hpa", 25, values=values))
-    with pytest.raises(PhysicalLimit) as caught:
-        read_cycle([path], SPECIFICATION)
-    assert caught.value.expected == "-1 to 150 % at 500 hPa"
-    assert "the first 170 %" in caught.value.got
-    assert "sentinel" not in caught.value.got
-
-
-def test_too_much_rain_is_an_error(tmp_path: Path) -> None:
-    flood = [
-        replace(one, values=one.values + 500.0) if one.code == (0, 1, 8) and one.lead_hours == 26 else one
-        for one in samples()
-    ]
-    with pytest.raises(PhysicalLimit, match="More precipitation in 1 h"):
-        read_cycle([write(tmp_path / "cycle.grib2", *flood)], SPECIFICATION)
 
 
 def test_targets_outside_the_source_are_an_error(cycle_file: Path) -> None:
@@ -416,140 +307,6 @@ def test_a_cut_cycle_is_always_an_error(tmp_path: Path, cycle_file: Path, share:
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(RainpostError):
         read_cycle([path], SPECIFICATION)
-
-
-CENTRAL_UNITED_STATES = CycleSpecification(
-    source=Source(name="Eta", centres=(7,)),
-    channels=tuple(CHANNELS),
-    leads_hours=(24,),
-    precipitation_hours=12,
-    target=LambertDefinition(
-        nx=60,
-        ny=50,
-        spacing_m=20_000.0,
-        standard_parallels_degrees=(30.0, 50.0),
-        origin_latitude_degrees=39.0,
-        origin_longitude_degrees=-97.0,
-        origin_x=29.5,
-        origin_y=24.5,
-        earth_radius_m=6_371_000.0,
-    ),
-    window=Window(y_start=2, x_start=3, ny=45, nx=50),
-)
-
-
-OFF_NORTH_CAROLINA = LambertDefinition(
-    nx=60,
-    ny=50,
-    spacing_m=5_000.0,
-    standard_parallels_degrees=(30.0, 50.0),
-    origin_latitude_degrees=36.0,
-    origin_longitude_degrees=-70.5,
-    origin_x=29.5,
-    origin_y=24.5,
-    earth_radius_m=6_371_000.0,
-)
-
-
-def test_the_eta_file_gives_all_channels(real_data: Path) -> None:
-    """Against eccodes' own keys and positions, a rotation and an interpolation written here."""
-    path = real_data / "grib2_lambert" / "eta_2004120812_f024_awip211.grib2"
-    cycle = read_cycle([path], CENTRAL_UNITED_STATES)
-    assert cycle.reference_time == np.datetime64("2004-12-08T12:00:00")
-    theirs = _eta_by_eccodes(path)
-    for index, name in enumerate(cycle.channels):
-        np.testing.assert_allclose(cycle.values[0, index], theirs[name], rtol=1e-5, atol=2e-3, err_msg=name)
-
-
-def _eta_by_eccodes(path: Path) -> dict[str, NDArray[np.float64]]:
-    keys = {
-        "geopotential_height": "gh", "relative_humidity": "r", "temperature": "t", "eastward_wind": "u",
-        "northward_wind": "v",
-    }  # fmt: skip
-    wanted = {
-        (keys[CHANNELS[name].quantity], "isobaricInhPa", int(CHANNELS[name].level)): name
-        for name in CHANNELS
-        if name.endswith("hpa")
-    }
-    wanted |= {
-        ("2t", "heightAboveGround", 2): "temperature_2m",
-        ("10u", "heightAboveGround", 10): "eastward_wind_10m",
-        ("10v", "heightAboveGround", 10): "northward_wind_10m",
-        ("prmsl", "meanSea", 0): "mean_sea_level_pressure",
-        ("tp", "surface", 0): PRECIPITATION_CHANNEL,
-    }
-    found: dict[str, NDArray[np.float64]] = {}
-    eccodes.codes_grib_multi_support_on()
-    try:
-        with path.open("rb") as file:
-            while (handle := eccodes.codes_grib_new_from_file(file)) is not None:
-                address = tuple(
-                    eccodes.codes_get(handle, key) for key in ("shortName", "typeOfLevel", "level")
-                )
-                if address in wanted:
-                    found[wanted[address]] = eccodes.codes_get_values(handle).reshape(65, 93)
-                eccodes.codes_release(handle)
-    finally:
-        eccodes.codes_grib_multi_support_off()
-    return {name: _at_central_targets(values) for name, values in _turned(found).items()}
-
-
-def _eta_projection() -> tuple[pyproj.Proj, NDArray[np.float64], NDArray[np.float64]]:
-    projection = pyproj.Proj("+proj=lcc +lat_1=25 +lat_2=25 +lat_0=25 +lon_0=265 +R=6371229")
-    x_first, y_first = projection(226.541, 12.19)
-    return projection, x_first + 81271.0 * np.arange(93.0), y_first + 81271.0 * np.arange(65.0)
-
-
-def _turned(fields: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Winds along the grid to winds along parallels: the cone of one parallel turns by sin(25) per degree."""
-    projection, x, y = _eta_projection()
-    longitude, _ = projection(*np.meshgrid(x, y), inverse=True)
-    angle = np.sin(np.radians(25.0)) * np.radians((longitude - 265.0 + 180.0) % 360.0 - 180.0)
-    turned = dict(fields)
-    for level in ("10m", "500hpa", "850hpa"):
-        u, v = fields[f"eastward_wind_{level}"], fields[f"northward_wind_{level}"]
-        turned[f"eastward_wind_{level}"] = u * np.cos(angle) + v * np.sin(angle)
-        turned[f"northward_wind_{level}"] = v * np.cos(angle) - u * np.sin(angle)
-    return turned
-
-
-def _at_central_targets(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    projection, x, y = _eta_projection()
-    target = pyproj.Proj("+proj=lcc +lat_1=30 +lat_2=50 +lat_0=39 +lon_0=-97 +R=6371000")
-    columns, rows = (np.arange(3.0, 53.0) - 29.5) * 20_000.0, (np.arange(2.0, 47.0) - 24.5) * 20_000.0
-    longitude, latitude = target(*np.meshgrid(columns, rows), inverse=True)
-    source_x, source_y = projection(longitude, latitude)
-    return np.asarray(RegularGridInterpolator((y, x), values)((source_y, source_x)))
-
-
-def test_of_two_accumulations_the_hour_is_taken(real_data: Path) -> None:
-    path = real_data / "grib2_lambert" / "hrrr_2020121400_f012_apcp.grib2"
-    specification = CENTRAL_UNITED_STATES.model_copy(
-        update={
-            "channels": (PRECIPITATION_CHANNEL,),
-            "leads_hours": (12,),
-            "precipitation_hours": 1,
-            "target": OFF_NORTH_CAROLINA,
-        }
-    )
-    cycle = read_cycle([path], specification)
-    assert cycle.sources[12, PRECIPITATION_CHANNEL][0].endswith("[message 2 field 1 byte 887244]")
-    assert cycle.values.max() > 10.0
-    whole = read_cycle([path], specification.model_copy(update={"precipitation_hours": 12}))
-    assert whole.sources[12, PRECIPITATION_CHANNEL][0].endswith("[message 1 field 1 byte 0]")
-    assert (whole.values >= cycle.values - 0.02).all()
-    assert whole.values.mean() > 2 * cycle.values.mean()
-
-
-def test_one_field_of_a_large_real_file_reads(real_data: Path) -> None:
-    (header,) = files.scan(real_data / "grib2_lambert" / "hrrr_2023072206_f001_u10.grib2")
-    values = files.read(header)
-    assert (header.quantity, header.level, header.lead_hours) == ("eastward_wind", 10.0, 1.0)
-    with header.path.open("rb") as file:
-        handle = eccodes.codes_grib_new_from_file(file)
-        theirs = eccodes.codes_get_values(handle).reshape(1059, 1799)
-        eccodes.codes_release(handle)
-    np.testing.assert_array_equal(values, theirs.astype(np.float32))
 
 
 def test_a_sample_of_one_lead_equals_that_lead_of_a_whole_cycle(cycle_file: Path) -> None:

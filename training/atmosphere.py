@@ -43,6 +43,26 @@ WIND_LIMIT = 105.0  # [m s-1], approached asymptotically
 DIURNAL_RANGE_K = 4.5  # half the range of the 2-m temperature over land under a clear sky
 WARMEST_HOUR = 15.0  # local solar time
 COLD_POOL_K = 2.0  # cooling of the 2-m temperature under heavy rain
+COLD_POOL_RAIN_MM = 8.0  # hourly rain with three quarters of that cooling
+CLOUD_DAMPING = 0.007  # of the diurnal range per % of relative humidity at 500 hPa
+MESOSCALE_WARMTH_850_K, MESOSCALE_COOLING_500_K = 0.25, 0.15  # per standard deviation of moisture
+VORTEX_500 = 0.85  # wind of the vortex at 500 hPa relative to 850 hPa
+
+
+@dataclass(frozen=True)
+class HumidityWeights:
+    """Weights of what makes relative humidity, before the logistic function that bounds it."""
+
+    base: float
+    moisture: float
+    ascent: float
+    mesoscale_moisture: float
+    mesoscale_ascent: float
+    rain: float  # [mm-1/2]
+
+
+HUMIDITY_850 = HumidityWeights(0.75, 1.0, 0.45, 0.40, 0.30, 0.1)
+HUMIDITY_500 = HumidityWeights(-0.6, 1.0, 0.8, 0.25, 0.35, 0.0)
 
 
 Box = tuple[slice, ...]  # of rows and of columns
@@ -251,8 +271,8 @@ def coarse_state(
         "pressure": pressure,
         "temperature_850": temperature_850,
         "temperature_500": temperature_500,
-        "u_500": u_500 + 0.85 * scale.vortex_wind_x,
-        "v_500": v_500 + 0.85 * scale.vortex_wind_y,
+        "u_500": u_500 + VORTEX_500 * scale.vortex_wind_x,
+        "v_500": v_500 + VORTEX_500 * scale.vortex_wind_y,
         "u_surface": -factor * (pressure_y - vortex_y) + scale.vortex_wind_x,
         "v_surface": factor * (pressure_x - vortex_x) + scale.vortex_wind_y,
         "u_divergent": divergent_x,
@@ -278,8 +298,8 @@ def _earth_relative(place: Stage, u: Field, v: Field) -> tuple[Field, Field]:
     return np.asarray(eastward, np.float32), np.asarray(northward, np.float32)
 
 
-def _percent(value: Field) -> Field:
-    return np.asarray(np.float32(50.0) * (np.float32(1.0) + np.tanh(np.float32(0.5) * value)))
+def _percent(value: NDArray[np.floating]) -> Field:
+    return np.asarray(np.float32(50.0) * (np.float32(1.0) + np.tanh(np.float32(0.5) * value)), np.float32)
 
 
 def local_hour(place: Stage, hour_utc: float) -> Field:
@@ -288,14 +308,47 @@ def local_hour(place: Stage, hour_utc: float) -> Field:
     return np.asarray(hour, np.float32)
 
 
-def _two_metre_temperature(place: Stage, fine: dict[str, Field], hour_utc: float, rain_mm: Field) -> Field:
+def _two_metre_temperature(
+    place: Stage, fine: dict[str, Field], humidity_500: Field, hour_utc: float, rain_mm: Field
+) -> Field:
     land = place.land
     phase = (local_hour(place, hour_utc) - np.float32(WARMEST_HOUR)) * np.float32(2 * np.pi / 24.0)
-    clear = np.float32(1.0) - np.float32(0.007) * fine["humidity_500"]
+    clear = np.float32(1.0) - np.float32(CLOUD_DAMPING) * humidity_500
     ground = fine["temperature_850"] + np.float32(LAPSE_LOW) * fine["height_850"]
     ground = ground - np.float32(LAPSE_TERRAIN) * land.height_m
     ground += np.float32(DIURNAL_RANGE_K) * land.land_fraction * np.cos(phase) * clear
-    return np.asarray(ground - np.float32(COLD_POOL_K) * np.tanh(rain_mm / np.float32(8.0)))
+    return np.asarray(ground - np.float32(COLD_POOL_K) * np.tanh(rain_mm / np.float32(COLD_POOL_RAIN_MM)))
+
+
+def _humidities(fine: dict[str, Field], mesoscale: Mesoscale, rain_mm: Field) -> tuple[Field, Field]:
+    """Relative humidity at 850 and at 500 hPa [%]."""
+    out = []
+    for weights, moisture in ((HUMIDITY_850, fine["moisture"]), (HUMIDITY_500, fine["upper_moisture"])):
+        value = weights.base + weights.moisture * moisture + weights.ascent * fine["ascent"]
+        value += weights.mesoscale_moisture * mesoscale.moisture + weights.mesoscale_ascent * mesoscale.ascent
+        out.append(_percent(value + weights.rain * np.sqrt(rain_mm)))
+    return out[0], out[1]
+
+
+def _winds(place: Stage, fine: dict[str, Field], mesoscale: Mesoscale) -> dict[str, tuple[Field, Field]]:
+    """Eastward and northward wind at 850 and 500 hPa and at 10 m [m s-1]."""
+    divergent_x = fine["u_divergent"] + mesoscale.wind_x
+    divergent_y = fine["v_divergent"] + mesoscale.wind_y
+    land = place.land.land_fraction
+    friction = np.float32(FRICTION_SEA) + np.float32(FRICTION_LAND - FRICTION_SEA) * land
+    turn = np.float32(CROSS_ISOBAR_SEA) + np.float32(CROSS_ISOBAR_LAND - CROSS_ISOBAR_SEA) * land
+    along, inward = friction * np.cos(turn), friction * np.sin(turn)
+    surface_x = along * fine["u_surface"] - inward * fine["v_surface"]
+    surface_y = along * fine["v_surface"] + inward * fine["u_surface"]
+    levels = {
+        "850": (fine["u_850"], fine["v_850"], 1.0),
+        "500": (fine["u_500"], fine["v_500"], CONVERGENCE_500),
+        "10m": (surface_x, surface_y, CONVERGENCE_10M),
+    }
+    return {
+        name: _earth_relative(place, u + np.float32(part) * divergent_x, v + np.float32(part) * divergent_y)
+        for name, (u, v, part) in levels.items()
+    }
 
 
 def channels(
@@ -303,50 +356,19 @@ def channels(
 ) -> dict[str, Field]:
     """The 15 instantaneous channels of a region, by name; ``rain_mm`` is the forecast's rain of the hour."""
     fine = {name: place.upsample(field) for name, field in coarse.items()}
-    land = place.land.land_fraction
     moist = mesoscale.moisture
-    fine["humidity_850"] = _percent(
-        0.75
-        + 1.0 * fine["moisture"]
-        + 0.45 * fine["ascent"]
-        + 0.40 * moist
-        + 0.30 * mesoscale.ascent
-        + 0.1 * np.sqrt(rain_mm)
-    )
-    fine["humidity_500"] = _percent(
-        -0.6 + 1.0 * fine["upper_moisture"] + 0.8 * fine["ascent"] + 0.25 * moist + 0.35 * mesoscale.ascent
-    )
-    winds = {}
-    for level, weight in (("850", 1.0), ("500", CONVERGENCE_500)):
-        part = np.float32(weight)
-        u = fine[f"u_{level}"] + part * (fine["u_divergent"] + mesoscale.wind_x)
-        v = fine[f"v_{level}"] + part * (fine["v_divergent"] + mesoscale.wind_y)
-        winds[level] = _earth_relative(place, u, v)
-    friction = np.float32(FRICTION_SEA) + np.float32(FRICTION_LAND - FRICTION_SEA) * land
-    turn = np.float32(CROSS_ISOBAR_SEA) + np.float32(CROSS_ISOBAR_LAND - CROSS_ISOBAR_SEA) * land
-    inward, outward = friction * np.cos(turn), friction * np.sin(turn)
-    part = np.float32(CONVERGENCE_10M)
-    u = (
-        inward * fine["u_surface"]
-        - outward * fine["v_surface"]
-        + part * (fine["u_divergent"] + mesoscale.wind_x)
-    )
-    v = (
-        inward * fine["v_surface"]
-        + outward * fine["u_surface"]
-        + part * (fine["v_divergent"] + mesoscale.wind_y)
-    )
-    winds["10m"] = _earth_relative(place, u, v)
+    humidity_850, humidity_500 = _humidities(fine, mesoscale, rain_mm)
+    winds = _winds(place, fine, mesoscale)
     return {
         "geopotential_height_100hpa": fine["height_100"],
         "geopotential_height_500hpa": fine["height_500"],
         "geopotential_height_850hpa": fine["height_850"],
         "mean_sea_level_pressure": fine["pressure"],
-        "relative_humidity_500hpa": fine["humidity_500"],
-        "relative_humidity_850hpa": fine["humidity_850"],
-        "temperature_2m": _two_metre_temperature(place, fine, hour_utc, rain_mm),
-        "temperature_500hpa": fine["temperature_500"] - np.float32(0.15) * moist,
-        "temperature_850hpa": fine["temperature_850"] + np.float32(0.25) * moist,
+        "relative_humidity_500hpa": humidity_500,
+        "relative_humidity_850hpa": humidity_850,
+        "temperature_2m": _two_metre_temperature(place, fine, humidity_500, hour_utc, rain_mm),
+        "temperature_500hpa": fine["temperature_500"] - np.float32(MESOSCALE_COOLING_500_K) * moist,
+        "temperature_850hpa": fine["temperature_850"] + np.float32(MESOSCALE_WARMTH_850_K) * moist,
         "eastward_wind_10m": winds["10m"][0],
         "eastward_wind_500hpa": winds["500"][0],
         "eastward_wind_850hpa": winds["850"][0],

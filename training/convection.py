@@ -120,7 +120,7 @@ def draw_cells(seed: np.random.SeedSequence, first_hour: int, last_hour: int) ->
     """Candidates born in the hours ``first_hour`` to ``last_hour``; each hour has its own stream."""
     parts = []
     for hour in range(first_hour, last_hour + 1):
-        # A hour's candidates do not depend on which other hours are asked for.
+        # So the candidates of an hour do not depend on which other hours are asked for.
         random = np.random.default_rng(
             [*np.atleast_1d(np.asarray(seed.generate_state(2))).tolist(), hour + 1000]
         )

@@ -19,6 +19,14 @@ UPLIFT_LIMIT = 0.15  # [m s-1], ascent over slopes approached asymptotically
 SEA_MAXIMUM_HOUR, SEA_DIURNAL = 4.0, 0.25  # nocturnal maximum over the sea
 CELL_DEMAND = 3.5  # environment at which half of the candidate cells rain
 HEAVIEST_MM = 150.0
+CHANCE_STEEPNESS = 2.5  # of the logistic function of the environment
+CHANCE_MOISTURE, CHANCE_ASCENT, CHANCE_UPLIFT = 1.0, 0.7, 0.5  # weights in the environment
+CHANCE_MESOSCALE_ASCENT, CHANCE_MESOSCALE_MOISTURE = 1.0, 0.8
+CELL_GATE = 0.03  # chance at which half of a cell's rain is left, away from its own environment
+NIGHT_FLOOR = -0.6  # lowest value of the diurnal course over land
+HEATING_BY_HEIGHT = 4e-4  # how much mountains add to the heating [m-1]
+LEAST_LIFT = 0.35  # [0.1 m s-1] of ascent below which there is no steady rain
+TEXTURE = 0.45  # logarithm of steady rain per standard deviation of mesoscale moisture
 LAPSE_REFERENCE = 21.5  # [K] between 850 and 500 hPa
 
 
@@ -64,7 +72,7 @@ MODEL = RainPhysics(
 
 @dataclass(frozen=True)
 class RainState:
-    """What the rain of a region depends on, fields of one shape (see `training.atmosphere.coarse_state`)."""
+    """What the rain of a region depends on, one shape (see `training.atmosphere.coarse_rain_state`)."""
 
     ascent: Field
     moisture: Field
@@ -95,21 +103,25 @@ def cell_chance(
     """Share (0..1) of the candidate cells that the environment lets rain."""
     hour = local_hour(place, hour_utc)
     cycle = np.float32(2 * np.pi / 24.0)
-    land = np.maximum(np.cos((hour - np.float32(physics.diurnal_hour)) * cycle), np.float32(-0.6))
+    land = np.maximum(np.cos((hour - np.float32(physics.diurnal_hour)) * cycle), np.float32(NIGHT_FLOOR))
     sea = np.float32(SEA_DIURNAL) * np.cos((hour - np.float32(SEA_MAXIMUM_HOUR)) * cycle)
     fraction = place.land.land_fraction
-    heating = np.float32(physics.diurnal) * land * (np.float32(1.0) + np.float32(4e-4) * place.land.height_m)
+    heating = (
+        np.float32(physics.diurnal)
+        * land
+        * (np.float32(1.0) + np.float32(HEATING_BY_HEIGHT) * place.land.height_m)
+    )
     demand = (
-        1.0 * state.moisture
-        + 0.7 * state.ascent
-        + 1.0 * state.mesoscale_ascent
-        + 0.8 * state.mesoscale_moisture
+        CHANCE_MOISTURE * state.moisture
+        + CHANCE_ASCENT * state.ascent
+        + CHANCE_MESOSCALE_ASCENT * state.mesoscale_ascent
+        + CHANCE_MESOSCALE_MOISTURE * state.mesoscale_moisture
         + physics.instability * (state.lapse - LAPSE_REFERENCE)
         + physics.upper_dryness * np.minimum(state.upper_moisture + 0.5 * state.ascent, 0.3)
-        + 0.5 * _uplift(place, state, physics)
+        + CHANCE_UPLIFT * _uplift(place, state, physics)
     )
     demand += fraction * heating + (np.float32(1.0) - fraction) * sea + np.float32(convection - CELL_DEMAND)
-    return _sigmoid(np.float32(2.5) * demand)
+    return _sigmoid(np.float32(CHANCE_STEEPNESS) * demand)
 
 
 def rain_potential(
@@ -123,9 +135,9 @@ def rain_potential(
     )
     aloft = _sigmoid(3.0 * (state.upper_moisture + 0.6 * state.ascent + 0.3))
     wet = (np.float32(1.0) - np.float32(physics.upper_dryness)) + np.float32(physics.upper_dryness) * aloft
-    steady = humid * wet * np.maximum(lift + uplift - np.float32(0.35), np.float32(0.0))
-    steady *= np.exp(np.float32(0.45) * state.mesoscale_moisture)
-    gate = chance / (chance + np.float32(0.03))
+    steady = humid * wet * np.maximum(lift + uplift - np.float32(LEAST_LIFT), np.float32(0.0))
+    steady *= np.exp(np.float32(TEXTURE) * state.mesoscale_moisture)
+    gate = chance / (chance + np.float32(CELL_GATE))
     return np.asarray(steady + np.float32(physics.cell_rain) * cells * gate * (np.float32(0.4) + humid))
 
 

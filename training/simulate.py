@@ -54,6 +54,7 @@ STEERING = 0.8  # of the mean wind of 850 and 500 hPa
 MESOSCALE_CONVERGENCE = 4.5e-5  # standard deviation at 850 hPa [s-1]
 MESOSCALE_VORTICITY = 2.5e-5  # standard deviation at 850 hPa [s-1]
 SPIN_UP_SHARE = 0.12  # of the lead, for the accumulation before the first lead
+RAIN_STATE = ("ascent", "moisture", "upper_moisture", "lapse", "u_850", "v_850")
 
 
 @dataclass(frozen=True)
@@ -175,9 +176,6 @@ def _errors(draw: _Draw, lead_hours: float) -> _Errors:
     )
 
 
-RAIN_STATE = ("ascent", "moisture", "upper_moisture", "lapse", "u_850", "v_850")
-
-
 def _cells_on_tile(
     draw: _Draw,
     tile: Stage,
@@ -292,6 +290,20 @@ def _on_qpe_grid(field: Field, region: Region) -> Field:
     return np.asarray(low * (1 - upper) + high * upper, np.float32)
 
 
+def _checked(leads_hours: tuple[int, ...], region: Region) -> tuple[int, ...]:
+    leads = tuple(int(lead) for lead in leads_hours)
+    if not leads or leads[0] < 1 or any(b <= a for a, b in pairwise(leads)):
+        raise ValueError(f"leads_hours must be positive and increase, got {leads_hours!r}")
+    covered = region.y_start <= KOREA.y_start and region.x_start <= KOREA.x_start
+    ends = (
+        region.y_start + region.ny >= KOREA.y_start + KOREA.ny,
+        region.x_start + region.nx >= KOREA.x_start + KOREA.nx,
+    )
+    if not (covered and all(ends)):
+        raise ValueError(f"{region} must contain {KOREA}, on which the QPE grid lies")
+    return leads
+
+
 def simulate_cycle(
     seed: int,
     reference_time: np.datetime64,
@@ -303,16 +315,7 @@ def simulate_cycle(
     ``reference_time`` is UTC. ``leads_hours`` increase; hours between them are simulated too.
     Raises ValueError when they do not, or when the region does not cover the QPE grid.
     """
-    leads = tuple(int(lead) for lead in leads_hours)
-    if not leads or leads[0] < 1 or any(b <= a for a, b in pairwise(leads)):
-        raise ValueError(f"leads_hours must be positive and increase, got {leads_hours!r}")
-    covered = region.y_start <= KOREA.y_start and region.x_start <= KOREA.x_start
-    ends = (
-        region.y_start + region.ny >= KOREA.y_start + KOREA.ny,
-        region.x_start + region.nx >= KOREA.x_start + KOREA.nx,
-    )
-    if not (covered and all(ends)):
-        raise ValueError(f"{region} must contain {KOREA}, on which the QPE grid lies")
+    leads = _checked(leads_hours, region)
     start = reference_time.astype("datetime64[s]")
     draw = _draw(seed, start, leads)
     place = stage(region)

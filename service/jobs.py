@@ -176,16 +176,19 @@ class Jobs:
             await asyncio.sleep(min(_WAIT_POLL_SECONDS, left))
 
     def sweep(self) -> None:
-        """Remove the files of failed jobs and broken uploads that are older than the retention."""
+        """Remove the files of failed jobs that are older than the retention."""
         oldest = time.time() - 3600 * self._settings.failed_retention_hours
-        work = self._settings.data_folder / "work"
-        for folder in [*work.glob("jobs/*"), *work.glob("uploads/*")]:
-            if folder.stat().st_mtime > oldest:
-                continue
-            job = self._find(folder.name)
-            if job is None or job.finished:
-                _logger.info("removing the files of %s, older than the retention", folder.name)
-                shutil.rmtree(folder, ignore_errors=True)
+        # A submission has its files in place before its job is known.
+        with self._submitting:
+            for folder in self._stages.folders():
+                try:
+                    old = folder.stat().st_mtime <= oldest
+                except FileNotFoundError:
+                    continue
+                job = self._find(folder.name) if old else None
+                if old and (job is None or job.finished):
+                    _logger.info("removing the files of job %s, older than the retention", folder.name[:12])
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _launch(self) -> None:
         # With a handler of its own DBOS lets the service's handlers do the rest.

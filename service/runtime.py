@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ class Runtime:
         self.shelf = Shelf(self.store)
         self.metrics = Metrics()
         self.model: ModelIdentity = identity_of(self.inference)
+        self._uploads = settings.data_folder / "work" / "uploads"
         self._workers = Workers(settings.jobs_at_once, settings.decode_timeout_seconds)
         stages = Stages(
             self.inference,
@@ -68,9 +70,12 @@ class Runtime:
 
     def start(self) -> None:
         """Begin to take jobs. Raises ``SettingsError`` when another process uses the data folder."""
-        for folder in ("work/jobs", "work/uploads", "weights"):
+        for folder in ("work/jobs", "weights"):
             (self.settings.data_folder / folder).mkdir(parents=True, exist_ok=True)
         self.jobs.start()
+        # Nobody else uses the folder now: what lies there is from uploads that a kill broke off.
+        for upload in self._uploads.glob("*"):
+            shutil.rmtree(upload, ignore_errors=True)
         self._workers.warm(warm_up)
         cycles = self.store.cycles()
         if cycles:
@@ -84,7 +89,7 @@ class Runtime:
 
     def new_upload_folder(self) -> Path:
         """An empty folder on the same file system as the jobs' folders."""
-        folder = self.settings.data_folder / "work" / "uploads" / uuid.uuid4().hex
+        folder = self._uploads / uuid.uuid4().hex
         folder.mkdir(parents=True)
         return folder
 

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     failed_retention_hours: float = Field(
         default=72,
         ge=0,
-        description="How long the uploaded files of a failed job, and of a broken upload, are kept.",
+        description="How long the uploaded files of a failed job are kept.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Lowest level that is logged."

@@ -72,6 +72,10 @@ class Stages:
         """Where a job keeps its files."""
         return self._jobs_folder / job
 
+    def folders(self) -> list[Path]:
+        """The folders of all jobs that keep files."""
+        return list(self._jobs_folder.glob("*"))
+
     def decode(self, job: str, task: Task) -> str:
         """Read the files in a worker process; the reference time that they have, in ISO 8601.
 

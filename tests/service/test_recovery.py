@@ -30,12 +30,14 @@ def test_a_job_that_a_stop_interrupts_goes_on_where_it_was(
     with running(tmp_path, shutdown_grace_seconds=0) as client:
         gate = Gate(client, monkeypatch)
         job = submit_held(client, paths)
+        broken_upload = client.runtime.new_upload_folder()
         still = submit(client, paths, prefer="wait=0")
         assert (still.status_code, still.headers["preference-applied"]) == (202, "wait=0")
         assert still.headers["location"] == job
         assert client.get("/livez").status_code == 200
     gate.open()
     with running(tmp_path) as client:
+        assert not broken_upload.exists()
         answer = submit(client, paths)
         assert answer.status_code == 200, answer.text
         assert answer.headers["location"] == job

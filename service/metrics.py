@@ -53,6 +53,10 @@ class Metrics:
         self._build = Gauge(
             "rainpost_build_info", "The version of the service", ["version"], registry=self.registry
         )
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        # A series that is not there yet looks to Prometheus like one that was lost.
         self._jobs.labels("succeeded", "")
         for job in ("new", "known"):
             self._submissions.labels(job)

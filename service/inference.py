@@ -75,7 +75,8 @@ class Inference:
             ) from error
         raw: NDArray[np.float64] = np.asarray(outputs[0][0], np.float64)
         totals = raw.sum(axis=0)
-        if not (np.isfinite(raw).all() and (raw >= 0).all() and np.abs(totals - 1).max() <= SUM_TOLERANCE):
+        # Written so that NaN fails.
+        if not ((raw >= 0).all() and np.abs(totals - 1).max() <= SUM_TOLERANCE):
             raise InferenceError(
                 "the network's output is no probability",
                 where=f"lead number {index}, {self.artefact.identity}",

@@ -40,6 +40,20 @@ def test_probabilities_sum_to_one(inference: Inference) -> None:
     np.testing.assert_allclose(probabilities.sum(axis=1, dtype=np.float64), 1.0, atol=3e-7)
 
 
+def test_sums_that_are_off_by_rounding_are_scaled_to_one(tmp_path: Path) -> None:
+    folder = write_artefact(tmp_path)
+    graph = onnx.load(folder / GRAPH)
+    graph.graph.node[1].output[0] = "softmax"
+    graph.graph.node.append(helper.make_node("Mul", ["softmax", "factor"], ["probabilities"]))
+    factor = np.array(1 + 5e-5, np.float32)
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(factor, "factor"))
+    onnx.save(graph, folder / GRAPH)
+    rewrite_manifest(folder)
+    inference = Inference(Artefact.load(folder))
+    probabilities = inference.infer(middle_values(inference.artefact.manifest.cycle, 1))
+    np.testing.assert_allclose(probabilities.sum(axis=1, dtype=np.float64), 1.0, atol=3e-7)
+
+
 def test_the_same_input_gives_the_same_bytes(inference: Inference) -> None:
     values = middle_values(inference.artefact.manifest.cycle, 2)
     assert inference.infer(values).tobytes() == inference.infer(values).tobytes()

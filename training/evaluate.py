@@ -34,7 +34,7 @@ from training.networks.segmentation import Probabilities, Segmentation
 from training.samples import Floats, Split
 
 SCORES = "scores.json"
-WIDTHS_CELLS: Final = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 13.0, 17.0)
+WIDTHS_CELLS: Final = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 13.0, 17.0, 22.0, 28.0, 36.0)
 AMOUNTS_MM: Final = np.geomspace(0.01, 30.0, 240)
 PROBABILITIES: Final = np.linspace(0.005, 0.995, 199)
 RESAMPLES: Final = 1000

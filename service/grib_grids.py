@@ -150,9 +150,15 @@ def _lambert(section: bytes, scanning: Scanning, where: str) -> LambertGrid:
     )
     x_step = unsigned(section, 56, 4) * _MILLIMETRE
     y_step = unsigned(section, 60, 4) * _MILLIMETRE
-    x, y = projection.forward(
-        np.array(signed(section, 39, 4) * _DEGREE), np.array(signed(section, 43, 4) * _DEGREE)
-    )
+    latitude, longitude = signed(section, 39, 4) * _DEGREE, signed(section, 43, 4) * _DEGREE
+    if abs(latitude) > 90.0:
+        raise WrongGrid(
+            "The first point of a grid is not on the Earth",
+            where=where,
+            expected="a latitude within -90 to 90",
+            got=f"{latitude:g}",
+        )
+    x, y = projection.forward(np.array(latitude), np.array(longitude))
     x_first = float(x) - (scanning.nx - 1) * x_step * scanning.x_decreases
     y_first = float(y) - (scanning.ny - 1) * y_step * (not scanning.y_increases)
     return LambertGrid(projection, scanning.nx, scanning.ny, x_first, y_first, x_step, y_step)

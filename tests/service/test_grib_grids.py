@@ -160,3 +160,9 @@ def test_the_header_of_ldaps(tmp_path: Path) -> None:
     x, y = projection(121.834, 32.2569)
     longitude, latitude = projection(x + 601 * 1500.0, y + 780 * 1500.0, inverse=True)
     assert (north[-1, -1], east[-1, -1]) == pytest.approx((latitude, longitude), abs=1e-9)
+
+
+def test_a_first_point_beyond_the_pole_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "field.grib2", Sample(smooth(), keys={"latitudeOfFirstGridPoint": 104_970_128}))
+    with pytest.raises(WrongGrid, match=r"field\.grib2.*got: 104\.97"):
+        grib.scan(path)

@@ -88,22 +88,6 @@ class LambertGrid:
         _check_axis("x", self.nx, self.x_first_m, self.x_step_m)
         _check_axis("y", self.ny, self.y_first_m, self.y_step_m)
 
-    @classmethod
-    def from_first_point(
-        cls,
-        projection: LambertConformal,
-        *,
-        nx: int,
-        ny: int,
-        first_latitude_degrees: float,
-        first_longitude_degrees: float,
-        x_step_m: float,
-        y_step_m: float,
-    ) -> LambertGrid:
-        """The grid of a GRIB header: y_step_m is negative where the first row is the northern one."""
-        x, y = projection.forward(np.array(first_latitude_degrees), np.array(first_longitude_degrees))
-        return cls(projection, nx, ny, float(x), float(y), x_step_m, y_step_m)
-
     @property
     def shape(self) -> tuple[int, int]:
         return self.ny, self.nx

@@ -99,14 +99,8 @@ def _gains(evaluation: Evaluation) -> str:
 
 def model_card(release: Release) -> str:
     """The card as Markdown."""
-    provenance, evaluation = release.provenance, release.evaluation
-    description, configuration = release.split.description, provenance.configuration
-    architecture, optimisation = configuration.architecture, configuration.optimisation
+    description = release.split.description
     simulated = description.simulated
-    smoothing = (
-        f"{key} mm: sigma {evaluation.smoothing_cells[key]:g} cells, level {level:.2f} mm"
-        for key, level in evaluation.smoothed_levels_mm.items()
-    )
     return _CARD.format(
         name=release.name,
         version=release.version,
@@ -115,42 +109,67 @@ def model_card(release: Release) -> str:
         last_lead=max(description.specification.leads_hours),
         statement=release.statement,
         warning="Its probabilities mean nothing for real weather." if simulated else "",
-        channels=architecture.channels,
-        depths="-".join(map(str, architecture.depths)),
-        groups="-".join(map(str, architecture.groups)),
-        decoder_width=architecture.decoder_width,
-        parameters=sum(parameter.numel() for parameter in release.network.parameters()) / 1e6,
-        inputs=architecture.inputs,
         ny=description.specification.window.ny,
         nx=description.specification.window.nx,
-        cycles=description.plan.training_cycles,
-        leads=description.plan.leads_per_cycle,
-        samples=provenance.samples,
-        data_seed=description.plan.seed,
-        digest=provenance.data_digest[:16],
-        labels=configuration.labels,
-        weights=", ".join(f"{weight:g}" for weight in configuration.class_weights),
-        epochs=optimisation.epochs,
-        batch=optimisation.batch,
-        rate=optimisation.learning_rate,
-        schedule=optimisation.schedule,
-        seed=configuration.seed,
-        commit=provenance.commit,
         command=release.command,
-        test_cycles=evaluation.cycles["test"],
-        test_samples=evaluation.samples["test"],
-        shares=", ".join(f"{100 * share:.2f} %" for share in evaluation.observed_shares),
-        scores=table(evaluation),
-        smoothing="; ".join(smoothing),
-        decisions=", ".join(
-            f"{key} mm: {level:.3f}" for key, level in evaluation.decision_thresholds.items()
-        ),
-        gains=_gains(evaluation),
-        brier="\n".join(
-            f"| {row.threshold_mm:g} mm | {row.model:.5f} | {row.climatology:.5f} |"
-            for row in evaluation.brier
-        ),
         scope="Scores on a simulation say nothing about scores on real forecasts."
         if simulated
         else "Scores hold for the period and the domain of the test split.",
+        **_network_facts(release),
+        **_training_facts(release),
+        **_score_facts(release.evaluation),
     )
+
+
+def _network_facts(release: Release) -> dict[str, object]:
+    architecture = release.provenance.configuration.architecture
+    return {
+        "channels": architecture.channels,
+        "depths": "-".join(map(str, architecture.depths)),
+        "groups": "-".join(map(str, architecture.groups)),
+        "decoder_width": architecture.decoder_width,
+        "parameters": sum(parameter.numel() for parameter in release.network.parameters()) / 1e6,
+        "inputs": architecture.inputs,
+    }
+
+
+def _training_facts(release: Release) -> dict[str, object]:
+    provenance, plan = release.provenance, release.split.description.plan
+    configuration = provenance.configuration
+    optimisation = configuration.optimisation
+    return {
+        "cycles": plan.training_cycles,
+        "leads": plan.leads_per_cycle,
+        "samples": provenance.samples,
+        "data_seed": plan.seed,
+        "digest": provenance.data_digest[:16],
+        "labels": configuration.labels,
+        "weights": ", ".join(f"{weight:g}" for weight in configuration.class_weights),
+        "epochs": optimisation.epochs,
+        "batch": optimisation.batch,
+        "rate": optimisation.learning_rate,
+        "schedule": optimisation.schedule,
+        "seed": configuration.seed,
+        "commit": provenance.commit,
+    }
+
+
+def _score_facts(evaluation: Evaluation) -> dict[str, object]:
+    smoothing = (
+        f"{key} mm: sigma {evaluation.smoothing_cells[key]:g} cells, level {level:.2f} mm"
+        for key, level in evaluation.smoothed_levels_mm.items()
+    )
+    decisions = (f"{key} mm: {level:.3f}" for key, level in evaluation.decision_thresholds.items())
+    return {
+        "test_cycles": evaluation.cycles["test"],
+        "test_samples": evaluation.samples["test"],
+        "shares": ", ".join(f"{100 * share:.2f} %" for share in evaluation.observed_shares),
+        "scores": table(evaluation),
+        "smoothing": "; ".join(smoothing),
+        "decisions": ", ".join(decisions),
+        "gains": _gains(evaluation),
+        "brier": "\n".join(
+            f"| {row.threshold_mm:g} mm | {row.model:.5f} | {row.climatology:.5f} |"
+            for row in evaluation.brier
+        ),
+    }

@@ -53,6 +53,8 @@ def test_names_are_those_of_the_archive(cycle: SimulatedCycle, tmp_path: Path) -
 
 def test_a_few_dozen_messages_are_not_wanted(cycle: SimulatedCycle, tmp_path: Path) -> None:
     headers = [header for path in write_grib2(cycle, tmp_path) for header in scan(path)]
+    rain = [(one.lead_start_hours, one.lead_hours) for one in headers if one.quantity == "precipitation"]
+    assert rain == [(0.0, float(lead)) for lead in cycle.leads_hours]
     wanted = len(simulated_headers(cycle))
     leads = len(cycle.leads_hours)
     assert wanted == 16 * leads

@@ -34,12 +34,14 @@ def test_corners_of_the_qpe_grid(
 
 
 def test_the_window_holds_south_korea() -> None:
-    latitude, longitude = grid_from_definition(QPE, WINDOW).latitude_longitude()
-    assert latitude.shape == (224, 128)
-    # Marado, Ulleungdo, Baengnyeongdo, Goseong.
-    for north, east in ((33.12, 126.27), (37.50, 130.86), (37.95, 124.67), (38.60, 128.36)):
-        distance = np.hypot(latitude - north, (longitude - east) * np.cos(np.radians(north)))
-        assert distance.min() < 0.04
+    grid = grid_from_definition(QPE, WINDOW)
+    assert grid.shape == (224, 128)
+    # Marado, Ulleungdo, Baengnyeongdo, Goseong, each with cells around it.
+    for place in ((33.12, 126.27), (37.50, 130.86), (37.95, 124.67), (38.60, 128.36)):
+        index = grid.fractional_index(*place)
+        assert index is not None
+        assert 2 <= index[0] <= 221
+        assert 2 <= index[1] <= 125
 
 
 def test_the_specification_is_the_papers() -> None:

@@ -34,11 +34,7 @@ _GRATICULE_STEPS_DEGREES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 
 @dataclass(frozen=True)
 class _Panel:
-    """levels: bounds of the colours; below the first is white. open_end: whether more can follow.
-
-    colours: a map of matplotlib whose lightness falls steadily, so that its order is seen by every kind of
-    colour vision.
-    """
+    """levels, colours, open_end: as ``colour_scale`` takes them."""
 
     title: str
     values: NDArray[np.float64]
@@ -121,25 +117,42 @@ def _panels(dataset: xr.Dataset, here: xr.Dataset) -> tuple[_Panel, _Panel, _Pan
     )
 
 
+def colour_scale(
+    levels: tuple[float, ...], colours: str, *, open_end: bool
+) -> tuple[ListedColormap, BoundaryNorm]:
+    """One colour per interval between the levels; white below the first, grey where there is no value.
+
+    Args:
+        levels: bounds of the colours.
+        colours: a map of matplotlib whose lightness falls steadily, so that its order is seen by every kind
+            of colour vision.
+        open_end: whether values above the last level have a colour of their own.
+    """
+    intervals = len(levels) - 1 + open_end
+    chosen = [tuple(colour) for colour in colormaps[colours](np.linspace(0.08, 1.0, intervals))]
+    colour_map = ListedColormap(chosen).with_extremes(under="white", over=chosen[-1], bad=_NO_DATA)
+    return colour_map, BoundaryNorm(levels, intervals, extend="max" if open_end else "neither")
+
+
 def _draw(axes: Axes, bar_axes: Axes, panel: _Panel, dataset: xr.Dataset) -> None:
-    intervals = len(panel.levels) - 1 + panel.open_end
-    colours = [tuple(colour) for colour in colormaps[panel.colours](np.linspace(0.08, 1.0, intervals))]
-    colour_map = ListedColormap(colours).with_extremes(under="white", over=colours[-1], bad=_NO_DATA)
-    norm = BoundaryNorm(panel.levels, intervals, extend="max" if panel.open_end else "neither")
+    colour_map, norm = colour_scale(panel.levels, panel.colours, open_end=panel.open_end)
     mesh = axes.pcolormesh(
         dataset["x"].values, dataset["y"].values, panel.values, cmap=colour_map, norm=norm, shading="nearest"
     )
     axes.set_aspect(_aspect(dataset))
     axes.set_title(panel.title, fontsize=10)
-    _draw_graticule(axes, dataset)
+    draw_graticule(axes, dataset)
     bar = Colorbar(bar_axes, mesh, orientation="horizontal", ticks=panel.levels)
     bar_axes.set_xticks(panel.levels, [f"{level:g}" for level in panel.levels], fontsize=7)
     bar_axes.minorticks_off()
     bar.set_label(f"{panel.label} (white: less than {panel.levels[0]:g})", fontsize=8)
 
 
-def _draw_graticule(axes: Axes, dataset: xr.Dataset) -> None:
-    """Lines of latitude and longitude, labelled where they leave through the left and the lower edge."""
+def draw_graticule(axes: Axes, dataset: xr.Dataset) -> None:
+    """Lines of latitude and longitude, labelled where they leave through the left and the lower edge.
+
+    ``dataset`` has the axes ``x`` and ``y`` and ``latitude`` and ``longitude`` (y, x).
+    """
     x, y = dataset["x"].values, dataset["y"].values
     latitude, longitude = dataset["latitude"].values, _continuous(dataset["longitude"].values)
     parallels, meridians = _round_values(latitude), _round_values(longitude)

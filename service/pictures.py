@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -117,9 +117,7 @@ def _panels(dataset: xr.Dataset, here: xr.Dataset) -> tuple[_Panel, _Panel, _Pan
     )
 
 
-def colour_scale(
-    levels: tuple[float, ...], colours: str, *, open_end: bool
-) -> tuple[ListedColormap, BoundaryNorm]:
+def colour_scale(levels: tuple[float, ...], colours: str, *, open_end: bool) -> tuple[Colormap, BoundaryNorm]:
     """One colour per interval between the levels; white below the first, grey where there is no value.
 
     Args:

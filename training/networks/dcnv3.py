@@ -24,6 +24,8 @@ from onnxscript import opset22 as op
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.networks import dcnv3_cpu
+
 KERNEL_SIZE = 3
 POINTS = KERNEL_SIZE * KERNEL_SIZE
 
@@ -65,15 +67,45 @@ def dcnv3_sample(value: Tensor, offset: Tensor, mask: Tensor, groups: int) -> Te
     Returns:
         (batch, channels, height, width). Samples outside the field count as zero.
     """
+    if _compiled(value, offset, mask):
+        found = dcnv3_cpu.forward(*_channels_last(value, offset, mask, groups))
+        return _laid_out(found.permute(0, 3, 1, 2), value)
+    return reference(value, offset, mask, groups)
+
+
+def reference(value: Tensor, offset: Tensor, mask: Tensor, groups: int) -> Tensor:
+    """The same sum through ``grid_sample``, on any device and in any precision."""
     batch, _, height, width = value.shape
     sampled = _sample(value, _grid(offset, groups), groups)
     weights = mask.reshape(batch * groups, 1, POINTS, height * width)
-    return (sampled * weights).sum(dim=2).reshape(value.shape)
+    return _laid_out((sampled * weights).sum(dim=2).reshape(value.shape), value)
+
+
+def _laid_out(x: Tensor, like: Tensor) -> Tensor:
+    """In the strides of ``like``, which the fake tensors of tracing promise."""
+    return x if x.stride() == like.stride() else torch.empty_like(like).copy_(x)
+
+
+def _compiled(*tensors: Tensor) -> bool:
+    """Whether the compiled kernel takes them: all on the CPU and of one of its precisions."""
+    return all(
+        tensor.device.type == "cpu" and tensor.dtype in {torch.float32, torch.float64} for tensor in tensors
+    )
+
+
+def _channels_last(value: Tensor, offset: Tensor, mask: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The layout of the compiled kernel; without a copy where memory is channels last already."""
+    batch, _, height, width = value.shape
+    return (
+        value.permute(0, 2, 3, 1).contiguous(),
+        offset.permute(0, 2, 3, 1).contiguous().view(batch, height, width, groups, POINTS, 2),
+        mask.permute(0, 2, 3, 1).contiguous().view(batch, height, width, groups, POINTS),
+    )
 
 
 @dcnv3_sample.register_fake
 def _shape(value: Tensor, offset: Tensor, mask: Tensor, groups: int) -> Tensor:  # noqa: ARG001
-    return value.new_empty(value.shape)
+    return torch.empty_like(value)
 
 
 def _remember(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, int], output: Tensor) -> None:  # noqa: ARG001
@@ -82,9 +114,41 @@ def _remember(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, int], output: Tens
 
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-    """Samples again instead of keeping nine copies of the field in memory."""
-    value, offset, mask = ctx.saved_tensors
-    groups = ctx.groups
+    return (*dcnv3_gradients(*ctx.saved_tensors, ctx.groups, gradient), None)
+
+
+@torch.library.custom_op("rainpost::dcnv3_gradients", mutates_args=())
+def dcnv3_gradients(
+    value: Tensor, offset: Tensor, mask: Tensor, groups: int, gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of value, offset and mask: an operator of its own, so that a graph can hold it."""
+    if not _compiled(value, offset, mask):
+        return reference_gradients(value, offset, mask, groups, gradient)
+    found = dcnv3_cpu.backward(
+        *_channels_last(value, offset, mask, groups), gradient.permute(0, 2, 3, 1).contiguous()
+    )
+    value_gradient, offset_gradient, mask_gradient = (
+        _laid_out(each.flatten(3).permute(0, 3, 1, 2), like)
+        for each, like in zip(found, (value, offset, mask), strict=True)
+    )
+    return value_gradient, offset_gradient, mask_gradient
+
+
+@dcnv3_gradients.register_fake
+def _gradient_shapes(
+    value: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    groups: int,  # noqa: ARG001
+    gradient: Tensor,  # noqa: ARG001
+) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(value), torch.empty_like(offset), torch.empty_like(mask)
+
+
+def reference_gradients(
+    value: Tensor, offset: Tensor, mask: Tensor, groups: int, gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of value, offset and mask; samples again instead of keeping nine copies of the field."""
     batch, channels, height, width = value.shape
     folded = value.reshape(batch * groups, channels // groups, height, width)
     grid = _grid(offset, groups)
@@ -97,7 +161,11 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]
     )
     scale = grid_gradient.new_tensor([2 / height, 2 / width]).view(1, 1, 2, 1)
     offset_gradient = grid_gradient.flip(-1).transpose(2, 3) * scale
-    return value_gradient.reshape(value.shape), offset_gradient.reshape(offset.shape), mask_gradient, None
+    return (
+        _laid_out(value_gradient.reshape(value.shape), value),
+        _laid_out(offset_gradient.reshape(offset.shape), offset),
+        _laid_out(mask_gradient, mask),
+    )
 
 
 dcnv3_sample.register_autograd(_backward, setup_context=_remember)
@@ -176,9 +244,7 @@ class DCNv3(nn.Module):
         mask = _reordered(self.mask, order, context)
         mask = mask.reshape(batch, height, width, self.groups, POINTS).softmax(dim=-1).flatten(3)
         offset = (offset * self.offset_scale).permute(0, 3, 1, 2)
-        y: Tensor = dcnv3_sample(
-            value.contiguous(), offset.contiguous(), mask.permute(0, 3, 1, 2).contiguous(), self.groups
-        )
+        y: Tensor = dcnv3_sample(value, offset, mask.permute(0, 3, 1, 2), self.groups)
         result: Tensor = self.output_projection(y.permute(0, 2, 3, 1))
         return result
 

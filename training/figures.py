@@ -91,11 +91,11 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Learning:
-    """CSI over the share of the labels: one row per seed."""
+    """CSI by the share of the labels, a value per seed."""
 
     name: str
-    label_shares: tuple[float, ...]
-    csi: NDArray[np.float64]
+    threshold_mm: float
+    csi: Mapping[float, Sequence[float]]
 
 
 @look
@@ -166,20 +166,21 @@ def reliability(curves: Sequence[Reliability]) -> Figure:
 
 
 @look
-def scores_by_label_share(learnings: Mapping[float, Sequence[Learning]]) -> Figure:
-    """CSI over the share of the labels by threshold in mm: a point per seed, a line through the means."""
+def scores_by_label_share(learnings: Sequence[Learning]) -> Figure:
+    """CSI over the share of the labels: a small point per seed, a line through the means."""
     figure = new_figure(8.0, 3.4)
-    panels = figure.subplots(1, len(learnings))
-    for axes, (threshold, rows) in zip(panels, learnings.items(), strict=True):
-        for number, row in enumerate(rows):
-            look = {"color": SEQUENCE[number], "marker": MARKERS[number]}
-            percent = 100 * np.array(row.label_shares)
-            axes.plot(percent, np.nanmean(row.csi, axis=0), label=row.name, markersize=6, **look)
-            for seed in row.csi:
-                axes.plot(percent, seed, linestyle="none", markersize=3, alpha=0.5, **look)
-        ticks = sorted({100 * share for row in rows for share in row.label_shares})
-        axes.set(title=f"{threshold:g} mm or more", xscale="log", xlabel="% of the labels", ylabel="CSI")
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    panels = figure.subplots(1, len(THRESHOLDS_MM))
+    shares = sorted({share for row in learnings for share in row.csi})
+    for axes, threshold in zip(panels, THRESHOLDS_MM, strict=True):
+        for number, row in enumerate(row for row in learnings if row.threshold_mm == threshold):
+            look_of_row = {"color": SEQUENCE[number], "marker": MARKERS[number]}
+            ordered = sorted(row.csi.items())
+            means = [float(np.mean(csi)) for _, csi in ordered]
+            axes.plot([share for share, _ in ordered], means, label=row.name, markersize=6, **look_of_row)
+            points = [(share, value) for share, csi in ordered for value in csi]
+            axes.plot(*zip(*points, strict=True), linestyle="none", markersize=3, alpha=0.5, **look_of_row)
+        axes.set(title=f"{threshold:g} mm or more", xscale="log", xlabel="share of the labels", ylabel="CSI")
+        axes.set_xticks(shares, [f"{100 * share:g} %" for share in shares])
         axes.minorticks_off()
     _legend_below(figure, panels[0])
     return figure

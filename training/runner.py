@@ -1,6 +1,6 @@
 """Runs commands in order, each once: skips what is finished, goes on where it was stopped, ends on time.
 
-A command that ends well leaves a mark with a digest of the command, of the files that it reads and of the steps
+A command that ends well leaves a mark with a digest of itself, of the files that it reads and of the steps
 before it, so that a changed configuration runs again, with all that follows from it. The commands themselves
 must be able to go on where they were stopped.
 """

@@ -45,10 +45,10 @@ dist: .venv/all  ## the wheel and the source archive, into dist/
 VERSION ?= 0.1.0
 train: .venv/all  ## a new version of the nano model (VERSION=x.y.z): simulate, fit, score, export
 	@test ! -e models/nano-$(VERSION) || (echo "models/nano-$(VERSION) exists and is never rewritten: make train VERSION=x.y.z"; exit 1)
-	$(BIN)/python -m training.dataset --cycles 2000 --evaluation-cycles 200 --seed 1 --out data/simulated
-	$(BIN)/python -m training.finetune --config training/configs/nano.toml --data data/simulated --out runs/nano
-	$(BIN)/python -m training.evaluate --run runs/nano --data data/simulated
-	$(BIN)/python -m training.export --run runs/nano --data data/simulated --name nano --version $(VERSION) --out models
+	$(BIN)/python -m training.dataset --cycles 2000 --evaluation-cycles 200 --seed 1 --out data/simulated.zarr
+	$(BIN)/python -m training.finetune --config training/configs/nano.toml --out runs/nano
+	$(BIN)/python -m training.evaluate --run runs/nano
+	$(BIN)/python -m training.export --run runs/nano --name nano --version $(VERSION) --out models
 
 bench: .venv/all  ## reading and inference as ratios to named peers
 	$(BIN)/python -m tests.bench.reading

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.specification import CycleSpecification
 from training.evaluate import Evaluation, table
 from training.finetune import Provenance
 from training.networks.segmentation import Segmentation
@@ -23,8 +24,8 @@ InternImage encoder ({channels} channels, depths {depths}, groups {groups}) and 
 Output: class probabilities.
 
 ## Training
-- Data: {cycles} cycles, {leads} leads of each, {samples} samples with precipitation; seed {data_seed}, digest
-  `{digest}`. The periods of the splits are those of `training.dataset.reference_times`.
+- Data: {samples} samples of {cycles} cycles, digest `{digest}`. Made by {made_by}.
+- Splits: {splits}.
 - Labels: {labels}. Weights of the classes in the loss: {weights}. No pre-training.
 - {epochs} epochs, batch {batch}, AdamW, learning rate {rate:g} ({schedule}), seed {seed}, commit
   `{commit}`.
@@ -71,6 +72,7 @@ class Release:
     network: Segmentation
     evaluation: Evaluation
     split: Split
+    cycle: CycleSpecification
     command: str
 
     @property
@@ -104,13 +106,13 @@ def model_card(release: Release) -> str:
     return _CARD.format(
         name=release.name,
         version=release.version,
-        source=description.specification.source.name,
-        first_lead=min(description.specification.leads_hours),
-        last_lead=max(description.specification.leads_hours),
+        source=release.cycle.source.name,
+        first_lead=min(release.cycle.leads_hours),
+        last_lead=max(release.cycle.leads_hours),
         statement=release.statement,
         warning="Its probabilities mean nothing for real weather." if simulated else "",
-        ny=description.specification.window.ny,
-        nx=description.specification.window.nx,
+        ny=release.cycle.window.ny,
+        nx=release.cycle.window.nx,
         command=release.command,
         scope="Scores on a simulation say nothing about scores on real forecasts."
         if simulated
@@ -134,14 +136,14 @@ def _network_facts(release: Release) -> dict[str, object]:
 
 
 def _training_facts(release: Release) -> dict[str, object]:
-    provenance, plan = release.provenance, release.split.description.plan
+    provenance, description = release.provenance, release.split.description
     configuration = provenance.configuration
     optimisation = configuration.optimisation
     return {
-        "cycles": plan.training_cycles,
-        "leads": plan.leads_per_cycle,
+        "cycles": description.cycles["train"],
         "samples": provenance.samples,
-        "data_seed": plan.seed,
+        "made_by": ", ".join(f"{key} {value}" for key, value in description.provenance.items()),
+        "splits": configuration.data.splits,
         "digest": provenance.data_digest[:16],
         "labels": configuration.labels,
         "weights": ", ".join(f"{weight:g}" for weight in configuration.class_weights),

@@ -1,6 +1,6 @@
 """Scores of a fitted run on the test split, beside the raw forecast and beside what needs no learning.
 
-``python -m training.evaluate --run runs/nano --data data/simulated`` writes ``scores.json`` into the run.
+``python -m training.evaluate --run runs/nano`` writes ``scores.json`` into the run.
 
 Systems: the raw forecast rain; the same smoothed by a Gaussian; the model. Decisions: ``value``, the amount
 itself against the threshold; ``argmax``, the most probable class; ``tuned``, the amount or the probability of
@@ -192,7 +192,7 @@ def _exceedance(classes: Floats, index: int) -> Floats:
 
 
 def _forecast_and_observed(split: Split) -> tuple[Floats, Floats]:
-    channel = split.description.specification.channels.index(PRECIPITATION_CHANNEL)
+    channel = split.description.channels.index(PRECIPITATION_CHANNEL)
     everything = np.arange(len(split))
     return split.channel(channel), split.rain_mm(everything)
 
@@ -232,18 +232,19 @@ def brier(probability: Floats, observed_mm: Floats, threshold_mm: float, frequen
     )
 
 
-def evaluate(run: Path, data: Path) -> Evaluation:
+def evaluate(run: Path) -> Evaluation:
     """Tunes on the validation split, scores on the test split, and writes ``scores.json`` into the run.
 
     Raises:
-        InputError: no fitted run, no dataset, or a dataset other than the run's.
+        InputError: no fitted run, no archive, or other data than the run's.
     """
     provenance, network = load_run(run)
+    data = provenance.configuration.data
     validation, test = Split(data, "validation"), Split(data, "test")
     if test.description.digest != provenance.data_digest:
         raise InputError(
-            "The run was fitted to another dataset",
-            where=f"{run}, {data}",
+            "The run was fitted to other data",
+            where=f"{run}, {data.archive}",
             expected=provenance.data_digest,
             got=test.description.digest,
             advice="its statistics and splits do not hold for this one; fit again",
@@ -309,9 +310,8 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
     arguments = parser.parse_args()
-    print(table(evaluate(arguments.run, arguments.data)))
+    print(table(evaluate(arguments.run)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A fitted run as a model folder that the service can load.
 
-``python -m training.export --run runs/nano --data data/simulated --name nano --version 0.1.0 --out models``
+``python -m training.export --run runs/nano --name nano --version 0.1.0 --out models``
 writes ``models/nano-0.1.0/`` with the graph in ONNX, the manifest, a golden case and the model card. A folder
 that exists is never written again: a change is a new version.
 """
@@ -35,6 +35,7 @@ from service.artefact import (
 )
 from service.channels import THRESHOLDS_MM
 from service.errors import ArtefactError, InputError
+from service.specification import CycleSpecification
 from training.card import Release, model_card
 from training.evaluate import SCORES, Evaluation
 from training.finetune import Provenance, load_run
@@ -125,6 +126,18 @@ def _golden_sample(split: Split) -> int:
     return int(np.argmax(heavy))
 
 
+def _cycle(split: Split) -> CycleSpecification:
+    specification = split.description.specification
+    if specification is None:
+        raise InputError(
+            "The archive does not say how cycles are read, so that no service could run the model",
+            where=str(split.description.provenance),
+            expected="an archive of cycles",
+            got="pairs of forecasts and observations",
+        )
+    return specification
+
+
 def _manifest(release: Release, folder: Path) -> Manifest:
     description = release.split.description
     configuration = release.provenance.configuration
@@ -132,7 +145,7 @@ def _manifest(release: Release, folder: Path) -> Manifest:
         name=release.name,
         version=release.version,
         created=datetime.now(UTC).replace(microsecond=0),
-        cycle=description.specification,
+        cycle=release.cycle,
         normalisation=description.normalisation,
         decision_thresholds=release.evaluation.decision_thresholds,
         network=Network(
@@ -172,11 +185,11 @@ def _evaluation(run: Path, provenance: Provenance) -> Evaluation:
     return evaluation
 
 
-def export(run: Path, data: Path, name: str, version: str, out: Path, command: str) -> Path:
+def export(run: Path, name: str, version: str, out: Path, command: str) -> Path:
     """Writes ``out/<name>-<version>/`` and returns it; the folder appears whole or not at all.
 
     Raises:
-        InputError: no fitted run, no scores, no dataset.
+        InputError: no fitted run, no scores, no archive, or an archive of pairs that are no cycles.
         ArtefactError: the version exists already, or ONNX Runtime does not agree with PyTorch.
     """
     target = out / f"{name}-{version}"
@@ -185,8 +198,10 @@ def export(run: Path, data: Path, name: str, version: str, out: Path, command: s
             "This version exists", where=str(target), advice="versions are never rewritten: raise it"
         )
     provenance, network = load_run(run)
-    split = Split(data, "test")
-    release = Release(name, version, provenance, network, _evaluation(run, provenance), split, command)
+    split = Split(provenance.configuration.data, "test")
+    release = Release(
+        name, version, provenance, network, _evaluation(run, provenance), split, _cycle(split), command
+    )
     out.mkdir(parents=True, exist_ok=True)
     folder = out / f".{target.name}.part"
     shutil.rmtree(folder, ignore_errors=True)
@@ -212,17 +227,12 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--version", required=True)
     parser.add_argument("--out", type=Path, default=Path("models"))
     parser.add_argument("--command", default="make train", help="how to make the model again, for its card")
     arguments = parser.parse_args()
-    print(
-        export(
-            arguments.run, arguments.data, arguments.name, arguments.version, arguments.out, arguments.command
-        )
-    )
+    print(export(arguments.run, arguments.name, arguments.version, arguments.out, arguments.command))
 
 
 if __name__ == "__main__":

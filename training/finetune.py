@@ -1,7 +1,7 @@
 """Fits the three-class post-processor.
 
-``python -m training.finetune --config training/configs/nano.toml --data data/simulated --out runs/nano``. The
-same command goes on where a stopped run was and ends at the same weights.
+``python -m training.finetune --config training/configs/nano.toml --out runs/nano``. The same command goes on
+where a stopped run was and ends at the same weights.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from training.engine import WEIGHTS, Objective, Optimisation, Run, code_commit, 
 from training.labels import LABELS
 from training.losses import weighted_soft_cross_entropy
 from training.networks.segmentation import ARCHITECTURES, Architecture, Segmentation
-from training.samples import Split
+from training.samples import DataSettings, Split
 
 PROVENANCE = "run.json"
 
@@ -33,6 +33,7 @@ PROVENANCE = "run.json"
 class Configuration(BaseModel):
     """One experiment. Unknown keys are refused.
 
+    data: the archive and its splits.
     architecture: a name of ``ARCHITECTURES`` or a table with the fields of ``Architecture``.
     labels: how observed rain becomes a distribution over the classes (``training.labels``).
     class_weights: weights of no rain, rain and heavy rain in the loss.
@@ -43,6 +44,7 @@ class Configuration(BaseModel):
 
     seed: int
     threads: int = Field(default=2, gt=0)
+    data: DataSettings
     architecture: Architecture
     labels: Literal["continuous", "one_hot"]
     class_weights: tuple[float, float, float]
@@ -122,14 +124,13 @@ def validation_scores(configuration: Configuration, split: Split, network: nn.Mo
     return {"loss": total / cells, **scores}
 
 
-def _check(configuration: Configuration, split: Split, data: Path) -> None:
-    channels = len(split.description.specification.channels)
-    if channels != configuration.architecture.inputs:
+def _check(configuration: Configuration, split: Split) -> None:
+    if len(split.input_names) != configuration.architecture.inputs:
         raise InputError(
-            "The dataset does not fit the architecture",
-            where=str(data),
+            "The archive does not fit the architecture",
+            where=str(configuration.data.archive),
             expected=f"{configuration.architecture.inputs} channels",
-            got=str(channels),
+            got=str(len(split.input_names)),
         )
 
 
@@ -149,17 +150,17 @@ def _claim(out: Path, provenance: Provenance) -> None:
     path.write_text(provenance.model_dump_json(indent=2) + "\n")
 
 
-def finetune(configuration: Configuration, data: Path, out: Path, last_epoch: int | None = None) -> Run:
+def finetune(configuration: Configuration, out: Path, last_epoch: int | None = None) -> Run:
     """Fits, or goes on fitting, and returns the run; the weights of the best epoch are in its folder.
 
     Raises:
-        InputError: no dataset, an empty split, or other channels than the architecture has.
+        InputError: no archive, an empty split, or other channels than the architecture has.
         SettingsError: the folder holds another run.
         Diverged: a loss that is not finite.
     """
-    training = Split(data, "train", wet_only=configuration.only_wet_samples)
-    validation = Split(data, "validation")
-    _check(configuration, training, data)
+    training = Split(configuration.data, "train", wet_only=configuration.only_wet_samples)
+    validation = Split(configuration.data, "validation")
+    _check(configuration, training)
     provenance = Provenance(
         configuration=configuration,
         data_digest=training.description.digest,
@@ -207,10 +208,9 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.finetune", description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    run = finetune(read_configuration(arguments.config), arguments.data, arguments.out)
+    run = finetune(read_configuration(arguments.config), arguments.out)
     print(json.dumps(run.rows[-1], indent=2))
 
 

@@ -1,131 +1,114 @@
-"""Samples on disk, for reading: what the network sees, what was observed, and where it comes from.
+"""Samples for training and scoring: what the network sees and what was observed, by split.
 
-The folder holds, per split, ``<split>_inputs.npy`` float32 (sample, channel, y, x) in physical units,
-``<split>_rain_mm.npy`` float32 (sample, y, x) with NaN where nothing was observed, and ``<split>.jsonl``, one
-line per cycle; ``plan.json`` says what was asked for, ``dataset.json`` (written last) what came out.
-``training.dataset`` writes them.
+They come from an archive (``training.archive_store``); the ``[data]`` table of a configuration says which one
+and how it is split.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from service.artefact import Normalisation
 from service.errors import InputError
-from service.specification import CycleSpecification
-
-SPLITS: Final = ("train", "validation", "test")
+from training.archive_store import Archive, Header
+from training.splits import SIMULATED, SPLITS, Rows, Splits, Times, split_rows
+from training.statistics import normalisation, statistics_digest
 
 Floats = NDArray[np.float32]
 Indices = Sequence[int] | NDArray[np.intp]
+Condition = Literal["lead", "hour"]
+
+LEAD_CENTRE_HOURS, LEAD_SCALE_HOURS = 27.5, 2.5
+"""The leads 25-30 h of the paper map to -1 ... 1."""
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Plan(_Strict):
-    """What is asked for: numbers of cycles, consecutive leads of each, and the seed of everything."""
+class DataSettings(_Strict):
+    """The ``[data]`` table of a configuration.
 
-    training_cycles: int
-    evaluation_cycles: int
-    leads_per_cycle: int
-    seed: int
+    archive: the Zarr archive, relative to the working folder.
+    splits: by spans of time or by folds.
+    label_share: share of the training cycles that are used, for experiments with few labels. A smaller share
+        is part of every larger one. The z-scores stay those of the whole training split.
+    conditions: constant planes after the channels: ``lead``, scaled; ``hour``, sine and cosine of the valid
+        hour of the day (UTC).
+    """
 
-    def cycles(self, split: str) -> int:
-        return self.training_cycles if split == "train" else self.evaluation_cycles
+    archive: Path
+    splits: Splits = SIMULATED
+    label_share: float = Field(default=1.0, gt=0, le=1)
+    conditions: tuple[Condition, ...] = ()
 
-    def samples(self, split: str) -> int:
-        return self.cycles(split) * self.leads_per_cycle
 
+class Description(Header):
+    """What the splits of an archive hold.
 
-class Description(_Strict):
-    """What came out. ``digest`` is the sha256 over the digests of all samples in order."""
+    normalisation: of every channel, from the wet samples of the training split.
+    samples, wet_samples, cycles: numbers by split; wet means that precipitation was observed in some cell.
+    class_shares: shares of the observed cells of each split below and between the thresholds.
+    digest: of all samples of the archive. statistics_digest: of the data and the splits together.
+    """
 
-    plan: Plan
-    simulated: bool
-    specification: CycleSpecification
     normalisation: dict[str, Normalisation]
     samples: dict[str, int]
     wet_samples: dict[str, int]
+    cycles: dict[str, int]
     class_shares: dict[str, tuple[float, ...]]
-    """Shares of the observed cells of each split below and between the thresholds."""
     digest: str
-
-
-def records(folder: Path, split: str) -> list[dict[str, Any]]:
-    """Finished cycles in the order of their slots; a line cut short by a kill is left out."""
-    records = {}
-    path = folder / f"{split}.jsonl"
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        records[record["slot"]] = record
-    return [records[slot] for slot in sorted(records)]
-
-
-def wet_leads(record: dict[str, Any]) -> list[bool]:
-    """Per lead, whether any cell was observed to have precipitation."""
-    return [sum(cells[1:]) > 0 for cells in record["cells"]]
-
-
-def open_description(folder: Path) -> Description:
-    """The description of a finished dataset.
-
-    Raises:
-        InputError: there is none.
-    """
-    path = folder / "dataset.json"
-    if not path.exists():
-        raise InputError(
-            "No finished dataset",
-            where=str(folder),
-            advice="run python -m training.dataset, again if it was stopped",
-        )
-    return Description.model_validate_json(path.read_text())
+    statistics_digest: str
 
 
 class Split:
-    """One split, read from disk sample by sample.
+    """One split, read from the archive sample by sample.
 
     Args:
-        folder: a finished dataset.
+        settings: the archive and how it is split.
         name: train, validation or test.
         wet_only: leave out samples in which no precipitation was observed.
 
     Attributes:
+        description: of the archive and all its splits.
+        input_names: channels and condition planes, in the order of ``fields``.
         leads_hours, reference_times, cycles: per sample; ``cycles`` numbers the cycle a sample comes from.
 
     Raises:
-        InputError: no finished dataset, or an empty split.
+        InputError: no finished archive, an empty split, or splits too near in time.
     """
 
-    def __init__(self, folder: Path, name: str, *, wet_only: bool = False) -> None:
-        self.description = open_description(folder)
-        cycles = records(folder, name)
-        per_cycle = self.description.plan.leads_per_cycle
-        wet = np.array([flag for record in cycles for flag in wet_leads(record)], dtype=bool)
-        self._rows = np.flatnonzero(wet) if wet_only else np.arange(len(wet))
-        if not self._rows.size:
-            raise InputError(f"The {name} split is empty", where=str(folder))
-        self._inputs = np.load(folder / f"{name}_inputs.npy", mmap_mode="r")
-        self._rain_mm = np.load(folder / f"{name}_rain_mm.npy", mmap_mode="r")
-        leads = np.array([lead for record in cycles for lead in record["leads_hours"]])
-        times = np.array([record["reference_time"] for record in cycles], dtype="datetime64[s]")
-        self.leads_hours = leads[self._rows]
-        self.cycles = self._rows // per_cycle
-        self.reference_times = times[self.cycles]
-        order = self.description.specification.channels
-        statistics = [self.description.normalisation[channel] for channel in order]
+    def __init__(self, settings: DataSettings, name: str, *, wet_only: bool = False) -> None:
+        self._archive = archive = Archive(settings.archive)
+        index = archive.index
+        try:
+            rows = split_rows(settings.splits, index.reference_times, index.leads_hours)
+        except InputError as error:
+            error.add_note(f"in {settings.archive}")
+            raise
+        self.description = _describe(archive, settings, rows)
+        cycles = np.unique(index.reference_times[rows[name]], return_inverse=True)[1]
+        kept = index.wet[rows[name]] if wet_only else np.ones(len(cycles), bool)
+        if name == "train":
+            kept &= labelled(index.reference_times[rows[name]], settings.label_share)
+        if not kept.any():
+            raise InputError(f"The {name} split is empty", where=str(settings.archive))
+        self._rows = rows[name][kept]
+        self.cycles = cycles[kept]
+        self.leads_hours = index.leads_hours[self._rows]
+        self.reference_times = index.reference_times[self._rows]
+        planes, values = condition_values(settings.conditions, self.reference_times, self.leads_hours)
+        self.input_names = (*archive.header.channels, *planes)
+        self._conditions = values
+        statistics = self.description.normalisation.values()
         self._mean = np.array([s.mean for s in statistics], np.float32)[:, None, None]
         self._deviation = np.array([s.standard_deviation for s in statistics], np.float32)[:, None, None]
 
@@ -134,16 +117,74 @@ class Split:
 
     def physical(self, index: int) -> Floats:
         """Inputs (channel, y, x) in physical units."""
-        return np.array(self._inputs[self._rows[index]])
+        return self._archive.inputs(int(self._rows[index]))
 
     def channel(self, index: int) -> Floats:
         """One input channel of all samples (sample, y, x) in physical units."""
-        return np.stack([self._inputs[row, index] for row in self._rows])
+        return np.stack([self.physical(sample)[index] for sample in range(len(self))])
 
     def fields(self, indices: Indices) -> Floats:
-        """z-scored inputs (sample, channel, y, x)."""
-        return np.stack([(self._inputs[row] - self._mean) / self._deviation for row in self._rows[indices]])
+        """z-scored inputs, then the condition planes (sample, channel, y, x)."""
+        return np.stack([self._field(int(index)) for index in indices])
 
     def rain_mm(self, indices: Indices) -> Floats:
         """Observed rain (sample, y, x), NaN where nothing was observed."""
-        return np.stack([self._rain_mm[row] for row in self._rows[indices]])
+        return np.stack([self._archive.rain_mm(int(row)) for row in self._rows[indices]])
+
+    def _field(self, index: int) -> Floats:
+        scores = (self.physical(index) - self._mean) / self._deviation
+        planes = np.broadcast_to(
+            self._conditions[index, :, None, None], (self._conditions.shape[1], *scores.shape[1:])
+        )
+        return np.concatenate([scores, planes]) if len(planes) else scores
+
+
+def condition_values(
+    conditions: Sequence[Condition], reference_times: Times, leads_hours: NDArray[np.int64]
+) -> tuple[tuple[str, ...], Floats]:
+    """Names and values (sample, plane) of the condition planes."""
+    leads = leads_hours.astype(np.float64)
+    hour = (reference_times - reference_times.astype("datetime64[D]")) / np.timedelta64(1, "h") + leads
+    angle = 2 * math.pi * hour / 24
+    planes = {
+        "lead": {"lead": (leads - LEAD_CENTRE_HOURS) / LEAD_SCALE_HOURS},
+        "hour": {"hour_sine": np.sin(angle), "hour_cosine": np.cos(angle)},
+    }
+    chosen = {name: values for condition in conditions for name, values in planes[condition].items()}
+    if not chosen:
+        return (), np.empty((len(leads), 0), np.float32)
+    return tuple(chosen), np.stack(list(chosen.values()), axis=1).astype(np.float32)
+
+
+def labelled(reference_times: Times, share: float) -> NDArray[np.bool_]:
+    """Which samples belong to a share of the cycles, drawn by a digest of the cycle's time.
+
+    The same cycles on every machine, and a smaller share is part of every larger one.
+    """
+    cycles, cycle = np.unique(reference_times, return_inverse=True)
+    order = sorted(
+        range(len(cycles)), key=lambda number: hashlib.sha256(str(cycles[number]).encode()).digest()
+    )
+    chosen = np.zeros(len(cycles), bool)
+    chosen[order[: math.ceil(share * len(cycles))]] = True
+    return chosen[cycle]
+
+
+def _describe(archive: Archive, settings: DataSettings, rows: dict[str, Rows]) -> Description:
+    index = archive.index
+    shares = {}
+    for name in SPLITS:
+        cells = index.cells[rows[name]].sum(axis=0)
+        if not cells.sum():
+            raise InputError(f"The {name} split has no observation", where=str(archive.path))
+        shares[name] = tuple(float(share) for share in cells / cells.sum())
+    return Description(
+        **dict(archive.header),
+        normalisation=normalisation(archive, settings.splits, rows["train"]),
+        samples={name: len(rows[name]) for name in SPLITS},
+        wet_samples={name: int(index.wet[rows[name]].sum()) for name in SPLITS},
+        cycles={name: len(np.unique(index.reference_times[rows[name]])) for name in SPLITS},
+        class_shares=shares,
+        digest=archive.digest,
+        statistics_digest=statistics_digest(archive, settings.splits),
+    )

@@ -26,7 +26,7 @@ from training.evaluate import (
     tuned_smoothing,
 )
 from training.finetune import Configuration, finetune
-from training.samples import Split
+from training.samples import DataSettings, Split
 
 FIELD = hnp.arrays(np.float32, (3, 4), elements=st.floats(0, 20, width=32))
 
@@ -106,7 +106,7 @@ def test_resampling_brackets_the_csi_and_repeats() -> None:
     assert np.array_equal(values, resampled_csi(counts))
 
 
-def test_counts_by_cycle_join_the_leads_of_a_cycle(dataset: Path) -> None:
+def test_counts_by_cycle_join_the_leads_of_a_cycle(dataset: DataSettings) -> None:
     split = Split(dataset, "test")
     observed = split.rain_mm(range(len(split)))
     warning = np.zeros(observed.shape, bool)
@@ -126,10 +126,10 @@ def test_brier_of_a_known_case() -> None:
 
 
 def test_an_evaluation_has_every_row_and_is_stored(
-    configuration: Configuration, dataset: Path, tmp_path: Path
+    configuration: Configuration, dataset: DataSettings, tmp_path: Path
 ) -> None:
-    finetune(configuration, dataset, tmp_path / "run")
-    evaluation = evaluate(tmp_path / "run", dataset)
+    finetune(configuration, tmp_path / "run")
+    evaluation = evaluate(tmp_path / "run")
     keys = [(row.score.threshold_mm, row.score.system, row.score.decision) for row in evaluation.rows]
     systems = [("raw", "value"), ("raw_smoothed", "tuned"), ("model", "argmax"), ("model", "tuned")]
     assert keys == [(threshold, *system) for threshold in (0.1, 10.0) for system in systems]
@@ -146,9 +146,12 @@ def test_an_evaluation_has_every_row_and_is_stored(
     assert table(evaluation).count("\n") == 9
 
 
-def test_a_run_on_other_data_is_refused(configuration: Configuration, dataset: Path, tmp_path: Path) -> None:
-    finetune(configuration, dataset, tmp_path / "run", last_epoch=1)
+def test_a_run_on_other_data_is_refused(
+    configuration: Configuration, dataset: DataSettings, tmp_path: Path
+) -> None:
+    finetune(configuration, tmp_path / "run", last_epoch=1)
     text = (tmp_path / "run" / "run.json").read_text()
-    (tmp_path / "run" / "run.json").write_text(text.replace("fabricated 0", "fabricated 1"))
-    with pytest.raises(InputError, match="another dataset"):
-        evaluate(tmp_path / "run", dataset)
+    digest = Split(dataset, "test").description.digest
+    (tmp_path / "run" / "run.json").write_text(text.replace(digest, "0" * 64))
+    with pytest.raises(InputError, match="other data"):
+        evaluate(tmp_path / "run")

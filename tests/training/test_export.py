@@ -16,7 +16,7 @@ from training.evaluate import evaluate
 from training.export import check_parity, export, write_graph
 from training.finetune import Configuration, finetune
 from training.networks.segmentation import Architecture, Probabilities, Segmentation
-from training.samples import Split
+from training.samples import DataSettings, Split
 
 SMALL = Architecture(16, (1, 2, 1, 1), (2, 2, 4, 4), decoder_width=8, inputs=4, perceptron_ratio=2)
 
@@ -85,14 +85,14 @@ def test_another_network_fails_the_parity_check(network: Segmentation, graph: Pa
 
 
 @pytest.fixture
-def run(configuration: Configuration, dataset: Path, tmp_path: Path) -> Path:
-    finetune(configuration, dataset, tmp_path / "run", last_epoch=1)
-    evaluate(tmp_path / "run", dataset)
+def run(configuration: Configuration, dataset: DataSettings, tmp_path: Path) -> Path:
+    finetune(configuration, tmp_path / "run", last_epoch=1)
+    evaluate(tmp_path / "run")
     return tmp_path / "run"
 
 
-def test_the_service_loads_and_replays_an_export(run: Path, dataset: Path, tmp_path: Path) -> None:
-    folder = export(run, dataset, "small", "0.2.0", tmp_path / "models", "make train")
+def test_the_service_loads_and_replays_an_export(run: Path, dataset: DataSettings, tmp_path: Path) -> None:
+    folder = export(run, "small", "0.2.0", tmp_path / "models", "make train")
     assert folder == tmp_path / "models" / "small-0.2.0"
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["small-0.2.0"]
     artefact = Artefact.load(folder)
@@ -113,11 +113,11 @@ def test_the_service_loads_and_replays_an_export(run: Path, dataset: Path, tmp_p
     assert "never seen a real forecast" in card
     assert "make train" in card
     with pytest.raises(ArtefactError, match="This version exists"):
-        export(run, dataset, "small", "0.2.0", tmp_path / "models", "make train")
+        export(run, "small", "0.2.0", tmp_path / "models", "make train")
 
 
-def test_a_run_without_scores_is_refused(run: Path, dataset: Path, tmp_path: Path) -> None:
+def test_a_run_without_scores_is_refused(run: Path, dataset: DataSettings, tmp_path: Path) -> None:
     (run / "scores.json").unlink()
     with pytest.raises(InputError, match="no scores"):
-        export(run, dataset, "small", "0.2.0", tmp_path / "models", "make train")
+        export(run, "small", "0.2.0", tmp_path / "models", "make train")
     assert not (tmp_path / "models").exists()

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from training.networks.camt import ChannelAttention
 from training.networks.internimage import STRIDE, InternImage, resized
+from training.networks.masking import MaskedEmbedding
 from training.networks.upernet import UPerNet
 
 
@@ -32,17 +34,32 @@ ARCHITECTURES = {
 
 
 class Segmentation(nn.Module):
-    """InternImage encoder and UPerNet decoder.
+    """InternImage encoder and UPerNet decoder, with what may stand before them.
+
+    Masked embedding, channel attention, stem, encoder, decoder. Called with one argument it masks nothing.
+
+    Args:
+        architecture: sizes.
+        embedding: the masked patch embedding, or None.
+        channel_attention: weigh the input fields (CAMT).
 
     Shapes: z-scored (batch, inputs, height, width) to logits (batch, classes, height, width).
 
     Raises:
-        ValueError: height or width is not a multiple of 32.
+        ValueError: height or width is not a multiple of 32, or a mask without an embedding.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        embedding: MaskedEmbedding | None = None,
+        channel_attention: bool = False,
+    ) -> None:
         super().__init__()
         self.architecture = architecture
+        self.embedding = embedding
+        self.attention = ChannelAttention(architecture.inputs) if channel_attention else None
         self.encoder = InternImage(
             inputs=architecture.inputs,
             channels=architecture.channels,
@@ -58,10 +75,17 @@ class Segmentation(nn.Module):
             dropout=architecture.dropout,
         )
 
-    def forward(self, fields: Tensor) -> Tensor:
+    def forward(self, fields: Tensor, masked: Tensor | None = None) -> Tensor:
+        """``masked``: (batch, tokens) bool, drawn by ``embedding.draw``."""
         height, width = fields.shape[-2:]
         if height % STRIDE or width % STRIDE:
             raise ValueError(f"fields are {height} x {width} cells; both must be multiples of {STRIDE}")
+        if self.embedding is not None:
+            fields = self.embedding(fields, masked)
+        elif masked is not None:
+            raise ValueError("a mask needs a network with a masked embedding")
+        if self.attention is not None:
+            fields = self.attention(fields)
         return resized(self.decoder(self.encoder(fields)), fields)
 
 

@@ -10,6 +10,7 @@ RainpostError
 │   ├── TruncatedInput           truncated-file        a file that ends too early or does not decode
 │   ├── DigestMismatch           digest-mismatch       bytes are not those that were announced
 │   ├── MixedCycles              mixed-cycles          more than one reference time
+│   ├── WrongPeriod              wrong-period          an observation of another time or duration
 │   ├── WrongSource              wrong-source          another forecast model than the manifest's
 │   ├── WrongGrid                wrong-grid            a grid that is not the manifest's source grid
 │   ├── OutsideGrid              outside-grid          target points that the source does not cover
@@ -136,8 +137,14 @@ class MixedCycles(InputError):
     reason = "mixed-cycles"
 
 
+class WrongPeriod(InputError):
+    """An observation whose period is unknown, or another one than the model's or the declared one."""
+
+    reason = "wrong-period"
+
+
 class WrongSource(InputError):
-    """Another forecast model than the manifest's."""
+    """Another forecast model than the manifest's, or a forecast in place of an observation."""
 
     reason = "wrong-source"
 

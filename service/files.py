@@ -16,6 +16,11 @@ _LONGEST_HEADING: Final = 256
 """Bytes of a bulletin heading that may stand before the first GRIB message."""
 
 
+def is_netcdf(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is NetCDF, classic or HDF5."""
+    return head.startswith(_NETCDF_MAGIC)
+
+
 def scan(path: Path) -> list[FieldHeader]:
     """Headers of all fields, in file order.
 
@@ -25,7 +30,7 @@ def scan(path: Path) -> list[FieldHeader]:
         head = file.read(_LONGEST_HEADING)
     if not head:
         raise EmptyInput("The file is empty", where=path.name, expected="GRIB2 or NetCDF", got="0 bytes")
-    if head.startswith(_NETCDF_MAGIC):
+    if is_netcdf(head):
         return netcdf.scan(path)
     if b"GRIB" in head:
         return grib.scan(path)

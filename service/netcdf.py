@@ -20,7 +20,7 @@ from service.errors import TruncatedInput, UnrecognisedInput
 from service.fields import FieldHeader, Values
 from service.grids import Grid
 from service.netcdf_classic import least_size
-from service.netcdf_coordinates import Times, attribute, grid, times, vertical
+from service.netcdf_coordinates import Times, attribute, grid, observed_times, times, vertical
 from service.precipitation import PARTS, WHOLE
 from service.units import Conversion, conversion
 
@@ -51,12 +51,14 @@ class Layout:
     vertical: str | None
 
 
-def scan(path: Path) -> list[FieldHeader]:
+def scan(path: Path, *, observed: bool = False) -> list[FieldHeader]:
     """Headers of all fields of known quantity, in the order of variables, times and levels.
 
     A variable is known by its name in the channel table or by its standard name. Precipitation is accumulated
     since the start of the run, unless its cell methods say that it is summed over time and the time
     coordinate has bounds, which then give the range.
+
+    observed: the file holds observations, which have periods but need no start of a run.
 
     Raises TruncatedInput where the library cannot read the file, UnrecognisedInput for unknown units and for
     files without time, WrongGrid for files without positions.
@@ -75,7 +77,7 @@ def scan(path: Path) -> list[FieldHeader]:
                 expected=f"variables such as {', '.join(list(_QUANTITY_OF_NAME)[:12])}",
                 got=", ".join(dataset.variables) or "no variable",
             )
-        moments = times(dataset, path.name)
+        moments = (observed_times if observed else times)(dataset, path.name)
         grids: dict[tuple[str, ...], Grid] = {}
         headers: list[FieldHeader] = []
         for variable, quantity in known:

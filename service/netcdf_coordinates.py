@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.channels import LevelType
-from service.errors import MixedCycles, UnrecognisedInput, WrongGrid
+from service.errors import MixedCycles, UnrecognisedInput, WrongGrid, WrongPeriod
 from service.grids import CurvilinearGrid, Grid, LambertGrid, LatitudeLongitudeGrid
 from service.projections import LambertConformal
 from service.units import CONVERSIONS
@@ -88,6 +88,32 @@ def times(dataset: Any, where: str) -> Times:
                 where, f"only {attribute(valid, 'units')!r}, which does not look like a start of a run"
             )
     return _times(reference, _hours(moments, reference), _starts(dataset, valid, reference), valid)
+
+
+def observed_times(dataset: Any, where: str) -> Times:
+    """The periods of observations, by the bounds of the time coordinate.
+
+    Where the file declares no reference time, they are counted from the start of the last period.
+    Raises UnrecognisedInput for a file without time, WrongPeriod for one without bounds.
+    """
+    valid = _time_variable(dataset)
+    if valid is None:
+        raise _no_time(where, "no time coordinate")
+    bounds = dataset.variables.get(attribute(valid, "bounds"))
+    if bounds is None:
+        raise WrongPeriod(
+            "The file does not say over which period its precipitation fell",
+            where=f"{where}, variable {valid.name}",
+            expected="an attribute 'bounds' that names the ends of the period",
+            got=repr(attribute(valid, "bounds")),
+        )
+    starts, ends = (
+        _moments(valid, column, f"{where}, variable {bounds.name}") for column in np.atleast_2d(bounds[:]).T
+    )
+    reference = _declared_reference(dataset, where)
+    if reference is None:
+        reference = np.datetime64(starts.max(), "s")
+    return _times(reference, _hours(ends, reference), _hours(starts, reference), valid)
 
 
 def _times(

@@ -88,7 +88,7 @@ class Archive:
     Attributes:
         header, index: what it holds.
         digest: sha256 over the digests of all samples in order.
-        cells_per_field: number of cells of a field.
+        field_shape: (y, x).
 
     Raises:
         InputError: there is none, or its writer did not come to the end.
@@ -106,7 +106,7 @@ class Archive:
         self.header = _header(path, attributes)
         self.digest: str = attributes[DIGEST]
         self._inputs, self._rain_mm = group["inputs"], group["rain_mm"]
-        self.cells_per_field = int(np.prod(self._rain_mm.shape[1:]))
+        self.field_shape: tuple[int, int] = self._rain_mm.shape[1:]
         self.index = Index(
             reference_times=group["reference_time"][:].astype("datetime64[s]"),
             leads_hours=group["lead_hours"][:],

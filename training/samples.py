@@ -125,18 +125,18 @@ class Split:
 
     def fields(self, indices: Indices) -> Floats:
         """z-scored inputs, then the condition planes (sample, channel, y, x)."""
-        return np.stack([self._field(int(index)) for index in indices])
+        channels = len(self._mean)
+        fields = np.empty((len(indices), len(self.input_names), *self._archive.field_shape), np.float32)
+        for field, index in zip(fields, indices, strict=True):
+            # In place: arrays of this size are dear to allocate, and reading is the loader's limit.
+            np.subtract(self.physical(int(index)), self._mean, out=field[:channels])
+            field[:channels] /= self._deviation
+            field[channels:] = self._conditions[index][:, None, None]
+        return fields
 
     def rain_mm(self, indices: Indices) -> Floats:
         """Observed rain (sample, y, x), NaN where nothing was observed."""
         return np.stack([self._archive.rain_mm(int(row)) for row in self._rows[indices]])
-
-    def _field(self, index: int) -> Floats:
-        scores = (self.physical(index) - self._mean) / self._deviation
-        planes = np.broadcast_to(
-            self._conditions[index, :, None, None], (self._conditions.shape[1], *scores.shape[1:])
-        )
-        return np.concatenate([scores, planes]) if len(planes) else scores
 
 
 def condition_values(

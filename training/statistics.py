@@ -70,7 +70,7 @@ def _compute(archive: Archive, training_rows: Rows) -> dict[str, Normalisation]:
         raise InputError(
             "No training sample has precipitation", where=str(archive.path), advice="ask for more cycles"
         )
-    cells = len(rows) * archive.cells_per_field
+    cells = len(rows) * math.prod(archive.field_shape)
     means = archive.index.sums[rows].sum(axis=0) / cells
     variances = archive.index.squares[rows].sum(axis=0) / cells - means**2
     constant = [

@@ -1,1 +1,1 @@
-"""InternImage encoder, UPerNet decoder and the operator they share."""
+"""The networks: InternImage and UPerNet with what stands before and after them, UNet, MetNet."""

@@ -10,8 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor, nn
 
 from service.errors import InputError
+from training.networks.internimage import STRIDE, check_grid
 from training.networks.masking import MaskedEmbedding
+from training.networks.metnet import MetNet
 from training.networks.segmentation import ARCHITECTURES, Architecture, Segmentation
+from training.networks.unet import LEVELS, UNet
 
 FRESH: Final = "decoder."
 """Parameters under this name begin anew when the task changes; all others are carried over."""
@@ -58,12 +61,35 @@ class InternImageSettings(_Settings):
     channel_attention: bool = False
 
 
-NetworkSettings = InternImageSettings
+class UNetSettings(_Settings):
+    """width: channels at full resolution. 8 costs as much as InternImage's nano; Ronneberger has 64."""
+
+    name: Literal["unet"]
+    width: int = Field(default=8, gt=0)
+
+
+class MetNetSettings(_Settings):
+    """See ``MetNet``; the defaults are KoMet's.
+
+    On 224 x 128 cells they cost 40 times InternImage's nano, with 2 halvings 6 times, with 3 (28 x 16 cells
+    in the coarse grid, KoMet: 25 x 32) 1.7 times.
+    """
+
+    name: Literal["metnet"]
+    start_width: int = Field(default=16, gt=0)
+    halvings: int = Field(default=1, gt=0)
+    window: int = Field(default=3, gt=0)
+    attention_width: int = Field(default=64, gt=0)
+    groups: int = Field(default=16, gt=0)
+
+
+NetworkSettings = Annotated[InternImageSettings | UNetSettings | MetNetSettings, Field(discriminator="name")]
+"""The ``[network]`` table of a configuration."""
 
 
 def build(
     settings: NetworkSettings, *, inputs: int, conditions: int, height: int, width: int, outputs: int
-) -> Segmentation:
+) -> nn.Module:
     """A fresh network; its parameters come from torch's global generator.
 
     Args:
@@ -71,7 +97,7 @@ def build(
         inputs: channels of the archive.
         conditions: planes after the channels (lead, hour); they are neither masked nor embedded.
         height, width: cells of the fields.
-        outputs: channels of the result: logits, amounts, or the inputs again for pre-training.
+        outputs: channels of the result: logits, an amount after them, or the inputs again for pre-training.
 
     Returns:
         (batch, inputs + conditions, height, width) to (batch, outputs, height, width).
@@ -79,13 +105,30 @@ def build(
     Raises:
         InputError: the network does not fit fields of this shape.
     """
+    try:
+        match settings:
+            case InternImageSettings():
+                return _internimage(settings, inputs, conditions, height, width, outputs)
+            case UNetSettings():
+                check_grid((height, width), 2**LEVELS)
+                return UNet(inputs=inputs + conditions, outputs=outputs, width=settings.width)
+            case MetNetSettings():
+                sizes = settings.model_dump(exclude={"name"})
+                return MetNet(
+                    inputs=inputs + conditions, outputs=outputs, height=height, width=width, **sizes
+                )
+    except ValueError as error:
+        raise InputError("The network does not fit the archive", got=str(error)) from error
+
+
+def _internimage(
+    settings: InternImageSettings, inputs: int, conditions: int, height: int, width: int, outputs: int
+) -> Segmentation:
+    check_grid((height, width), STRIDE)
     embedding = None
     if settings.embedding is not None:
         sizes = settings.embedding.model_dump()
-        try:
-            embedding = MaskedEmbedding(channels=inputs, height=height, width=width, **sizes)
-        except ValueError as error:
-            raise InputError("The network does not fit the archive", got=str(error)) from error
+        embedding = MaskedEmbedding(channels=inputs, height=height, width=width, **sizes)
     return Segmentation(
         replace(settings.size, inputs=inputs + conditions, classes=outputs),
         embedding=embedding,

@@ -159,3 +159,14 @@ def _initialise(module: nn.Module) -> None:
 def resized(x: Tensor, like: Tensor) -> Tensor:
     """Bilinear interpolation of a (batch, channels, ...) field to the height and width of ``like``."""
     return functional.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def check_grid(shape: Sequence[int], multiple: int) -> None:
+    """Refuses fields (..., height, width) whose sides the halvings of a network do not divide.
+
+    Raises:
+        ValueError: height or width is not a multiple.
+    """
+    height, width = shape[-2:]
+    if height % multiple or width % multiple:
+        raise ValueError(f"fields are {height} x {width} cells; both must be multiples of {multiple}")

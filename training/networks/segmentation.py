@@ -1,11 +1,12 @@
-"""The post-processor: 16 forecast fields in, logits of the precipitation classes out."""
+"""The paper's post-processor: forecast fields in, logits of the precipitation classes out."""
 
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from training.networks.camt import ChannelAttention
-from training.networks.internimage import STRIDE, InternImage, resized
+from training.networks.heads import Calibration, Head, Softmax
+from training.networks.internimage import STRIDE, InternImage, check_grid, resized
 from training.networks.masking import MaskedEmbedding
 from training.networks.upernet import UPerNet
 
@@ -77,9 +78,7 @@ class Segmentation(nn.Module):
 
     def forward(self, fields: Tensor, masked: Tensor | None = None) -> Tensor:
         """``masked``: (batch, tokens) bool, drawn by ``embedding.draw``."""
-        height, width = fields.shape[-2:]
-        if height % STRIDE or width % STRIDE:
-            raise ValueError(f"fields are {height} x {width} cells; both must be multiples of {STRIDE}")
+        check_grid(fields.shape, STRIDE)
         if self.embedding is not None:
             fields = self.embedding(fields, masked)
         elif masked is not None:
@@ -90,12 +89,26 @@ class Segmentation(nn.Module):
 
 
 class Probabilities(nn.Module):
-    """The exported form: class probabilities instead of logits."""
+    """The exported form: class probabilities instead of logits.
 
-    def __init__(self, network: Segmentation) -> None:
+    Args:
+        network: any of the catalogue, with at least as many outputs as the head has logits.
+        head: what the logits mean; softmax unless given.
+        calibration: applied to the probabilities; none unless given.
+
+    Shapes: z-scored (batch, inputs, height, width) to (batch, class, height, width).
+    """
+
+    def __init__(
+        self, network: nn.Module, head: Head | None = None, calibration: Calibration | None = None
+    ) -> None:
         super().__init__()
         self.network = network
+        self.head = Softmax() if head is None else head
+        self.calibration = calibration
 
     def forward(self, fields: Tensor) -> Tensor:
-        logits: Tensor = self.network(fields)
-        return logits.softmax(dim=1)
+        probabilities: Tensor = self.head(self.network(fields)).exp()
+        if self.calibration is not None:
+            probabilities = self.calibration(probabilities)
+        return probabilities

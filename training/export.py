@@ -40,7 +40,7 @@ from training.card import Release, model_card
 from training.evaluate import SCORES, Evaluation
 from training.finetune import Provenance, load_run
 from training.networks.dcnv3 import DCNv3, onnx_translations
-from training.networks.segmentation import Probabilities, Segmentation
+from training.networks.segmentation import Probabilities
 from training.samples import Floats, Split
 
 OPSET: Final = 22
@@ -49,11 +49,11 @@ PARITY: Final = 1e-4
 GOLDEN_TOLERANCE: Final = 1e-4
 
 
-def write_graph(network: Segmentation, shape: tuple[int, int, int], path: Path) -> None:
-    """Writes the network with its softmax as ONNX.
+def write_graph(model: Probabilities, shape: tuple[int, int, int], path: Path) -> None:
+    """Writes a network with its head, and its calibration where it has one, as ONNX.
 
     Args:
-        network: in evaluation mode.
+        model: its network is exported in evaluation mode.
         shape: channels, height and width of the input; the batch stays free.
         path: the file.
 
@@ -67,7 +67,7 @@ def write_graph(network: Segmentation, shape: tuple[int, int, int], path: Path) 
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         program = torch.onnx.export(
-            Probabilities(network).eval(),
+            model.eval(),
             (example,),
             dynamo=True,
             opset_version=OPSET,
@@ -81,14 +81,14 @@ def write_graph(network: Segmentation, shape: tuple[int, int, int], path: Path) 
     if program is None:
         raise ArtefactError("The exporter returned nothing", where=str(path))
     program.save(path)
-    _check_graph(network, path)
+    _check_graph(model, path)
 
 
-def _check_graph(network: Segmentation, path: Path) -> None:
+def _check_graph(model: Probabilities, path: Path) -> None:
     graph = onnx.load(path)
     onnx.checker.check_model(graph, full_check=True)
     foreign = sorted({f"{node.domain}::{node.op_type}" for node in graph.graph.node if node.domain})
-    expected = sum(isinstance(module, DCNv3) for module in network.modules())
+    expected = sum(isinstance(module, DCNv3) for module in model.modules())
     found = sum(node.op_type == "DeformConv" for node in graph.graph.node)
     if foreign or found != expected:
         raise ArtefactError(
@@ -99,14 +99,14 @@ def _check_graph(network: Segmentation, path: Path) -> None:
         )
 
 
-def check_parity(network: Segmentation, path: Path, fields: Floats) -> float:
+def check_parity(model: Probabilities, path: Path, fields: Floats) -> float:
     """The largest difference of the probabilities between PyTorch and ONNX Runtime.
 
     Raises:
         ArtefactError: it exceeds 1e-4.
     """
     with torch.no_grad():
-        expected: Tensor = Probabilities(network).eval()(torch.from_numpy(fields))
+        expected: Tensor = model.eval()(torch.from_numpy(fields))
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (found,) = session.run([OUTPUT_NAME], {INPUT_NAME: fields})
     difference = float(np.abs(found - expected.numpy()).max())
@@ -209,10 +209,11 @@ def export(run: Path, name: str, version: str, out: Path, command: str) -> Path:
     golden = _golden_sample(split)
     fields = split.fields([golden])
     shape = (fields.shape[1], fields.shape[2], fields.shape[3])
-    write_graph(network, shape, folder / GRAPH)
-    check_parity(network, folder / GRAPH, split.fields(range(min(8, len(split)))))
+    model = Probabilities(network).eval()
+    write_graph(model, shape, folder / GRAPH)
+    check_parity(model, folder / GRAPH, split.fields(range(min(8, len(split)))))
     with torch.no_grad():
-        probabilities = Probabilities(network).eval()(torch.from_numpy(fields)).numpy()
+        probabilities = model(torch.from_numpy(fields)).numpy()
     np.savez_compressed(
         folder / GOLDEN, **{GOLDEN_INPUT: split.physical(golden)[None], GOLDEN_OUTPUT: probabilities}
     )

@@ -97,7 +97,7 @@ def main() -> None:
     fields = np.random.default_rng(0).standard_normal((LEADS, *SHAPE)).astype(np.float32)
     with tempfile.TemporaryDirectory() as name:
         deform, grid = Path(name) / "deform.onnx", Path(name) / "grid.onnx"
-        write_graph(network, SHAPE, deform)
+        write_graph(Probabilities(network), SHAPE, deform)
         _export_grid_sample(network, grid)
         ours, peer = _session(deform), _session(grid)
 

@@ -37,7 +37,7 @@ def network() -> Segmentation:
 @pytest.fixture(scope="module")
 def graph(network: Segmentation, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("graph") / "model.onnx"
-    write_graph(network, (4, 64, 96), path)
+    write_graph(Probabilities(network), (4, 64, 96), path)
     return path
 
 
@@ -67,7 +67,7 @@ def test_onnx_runtime_gives_the_probabilities_of_torch(
     fields = _fields(batch)
     with torch.no_grad():
         assert Probabilities(network)(torch.from_numpy(fields)).std() > 0.05
-    assert check_parity(network, graph, fields) <= 1e-4
+    assert check_parity(Probabilities(network), graph, fields) <= 1e-4
 
 
 def test_a_batch_of_six_is_six_batches_of_one(graph: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_batch_of_six_is_six_batches_of_one(graph: Path) -> None:
 def test_another_network_fails_the_parity_check(network: Segmentation, graph: Path) -> None:
     torch.manual_seed(1)
     with pytest.raises(ArtefactError, match="does not give the probabilities"):
-        check_parity(Segmentation(SMALL).eval(), graph, _fields(1))
+        check_parity(Probabilities(Segmentation(SMALL)), graph, _fields(1))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import RainpostError, RequestError
 from service.problems import MEDIA_TYPE, Problem, http_problem, internal_problem, problem_of
-from service.routes import cycles, submissions, system
+from service.routes import cycles, observations, submissions, system, verification
 from service.runtime import Runtime
 from service.versions import rainpost_version
 
@@ -51,8 +51,8 @@ def create_app(runtime: Runtime) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.runtime = runtime
-    for router in (submissions.router, cycles.router, system.router):
-        app.include_router(router)
+    for module in (submissions, cycles, observations, verification, system):
+        app.include_router(module.router)
     app.add_exception_handler(RainpostError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)

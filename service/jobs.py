@@ -39,14 +39,14 @@ _logger = logging.getLogger(__name__)
 
 State = Literal["queued", "running", "succeeded", "failed"]
 
-_WORKFLOW_VERSION: Final = "1"
+_WORKFLOW_VERSION: Final = "2"
 """Raised when the steps change: a workflow is only resumed by the version that began it."""
 _QUEUE: Final = "cycles"
 _QUEUE_POLL_SECONDS: Final = 0.1
 _WAIT_POLL_SECONDS: Final = 0.05
 _ATTEMPTS: Final = 5
 """How often a job may take the service down before it is given up."""
-_JOB_STAGES: Final = ("decode", "infer", "publish")
+_JOB_STAGES: Final = ("decode", "infer", "publish", "verify")
 _STATES: Final[dict[str, State]] = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running"}
 
 
@@ -54,8 +54,8 @@ _STATES: Final[dict[str, State]] = {"ENQUEUED": "queued", "DELAYED": "queued", "
 class Job:
     """A job as it stands.
 
-    stage: decode, infer or publish while it is running. reference_time and revision: of the product, once it
-    succeeded. problem: once it failed.
+    stage: decode, infer, publish or verify while it is running. reference_time and revision: of the product,
+    once it succeeded. problem: once it failed.
     """
 
     id: str
@@ -258,11 +258,21 @@ class Jobs:
             if "problem" in inferred:
                 return inferred
             published = _step("publish", lambda: self._publish(job_id, task))
-            return published if "problem" in published else dict(published["value"])
+            if "problem" in published:
+                return published
+            _step("verify", lambda: self._verify(**published["value"]))
+            return dict(published["value"])
 
     def _publish(self, job_id: str, task: Task) -> dict[str, Any]:
         record = self._stages.publish(job_id, task)
         return {"reference_time": record.reference_time, "revision": record.revision}
+
+    def _verify(self, reference_time: str, revision: int) -> None:
+        try:
+            self._stages.verify(reference_time, revision)
+        except Exception:
+            # A product stays published whatever becomes of its verification, which the next start takes up.
+            _logger.exception("the product could not be compared with observations")
 
     def _find(self, job_id: str) -> Job | None:
         status = DBOS.get_workflow_status(job_id)

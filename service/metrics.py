@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-STAGES: Final = ("receive", "decode", "infer", "publish")
+STAGES: Final = ("receive", "decode", "infer", "publish", "observe", "verify")
 _SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
@@ -39,6 +39,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._observations = Counter(
+            "rainpost_observations",
+            "Observations that came in, by outcome (new, known, refused) and the problem's reason",
+            ["outcome", "reason"],
+            registry=self.registry,
+        )
         self._published = Gauge(
             "rainpost_last_published_reference_time_seconds",
             "Reference time of the newest cycle with a product, seconds since 1970; 0 where there is none",
@@ -60,6 +66,8 @@ class Metrics:
         self._jobs.labels("succeeded", "")
         for job in ("new", "known"):
             self._submissions.labels(job)
+        for outcome in ("new", "known"):
+            self._observations.labels(outcome, "")
         for stage in STAGES:
             self._stages.labels(stage)
 
@@ -75,6 +83,10 @@ class Metrics:
     def count_job(self, outcome: str, reason: str = "") -> None:
         """A job ended."""
         self._jobs.labels(outcome, reason).inc()
+
+    def count_observation(self, outcome: str, reason: str = "") -> None:
+        """An observation was taken or refused."""
+        self._observations.labels(outcome, reason).inc()
 
     def set_published(self, reference_time: np.datetime64) -> None:
         """The newest cycle with a product."""

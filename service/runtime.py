@@ -9,16 +9,24 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from service.artefact import Artefact, find_models, read_manifest
 from service.decoding import warm_up
 from service.errors import SettingsError
 from service.inference import Inference
 from service.jobs import Jobs
+from service.ledger import Ledger
+from service.ledger_metrics import LedgerCollector
 from service.metrics import Metrics
+from service.observation_folder import ObservationFolder, ObservationWatch
+from service.observation_store import ObservationStore
+from service.observing import Observing
 from service.settings import Settings
 from service.shelf import Shelf
 from service.stages import Stages, identity_of
 from service.store import ModelIdentity, Store
+from service.verification import Verification
 from service.versions import rainpost_version
 from service.worker import Workers
 
@@ -53,11 +61,30 @@ class Runtime:
         self.model: ModelIdentity = identity_of(self.inference)
         self._uploads = settings.data_folder / "work" / "uploads"
         self._workers = Workers(settings.jobs_at_once, settings.decode_timeout_seconds)
+        self.ledger = Ledger(settings.ledger_database_url)
+        self.metrics.registry.register(LedgerCollector(self.ledger))
+        observations = ObservationStore(settings.data_folder / "observations")
+        verification = Verification(self.store, self.shelf, observations, self.ledger)
+        self.observing = Observing(
+            verification,
+            self.metrics,
+            self._workers,
+            self.inference.artefact.manifest.cycle,
+            settings.data_folder / "weights",
+        )
+        self._watch = ObservationWatch(
+            verification,
+            None
+            if settings.observation_folder is None
+            else ObservationFolder(settings.observation_folder, self.observing, observations),
+            settings.observation_poll_seconds,
+        )
         stages = Stages(
             self.inference,
             self.store,
             self.metrics,
             self._workers,
+            verification,
             jobs_folder=settings.data_folder / "work" / "jobs",
             weights_folder=settings.data_folder / "weights",
         )
@@ -72,11 +99,13 @@ class Runtime:
         """Begin to take jobs. Raises ``SettingsError`` when another process uses the data folder."""
         for folder in ("work/jobs", "weights"):
             (self.settings.data_folder / folder).mkdir(parents=True, exist_ok=True)
+        self._open_ledger()
         self.jobs.start()
         # Nobody else uses the folder now: what lies there is from uploads that a kill broke off.
         for upload in self._uploads.glob("*"):
             shutil.rmtree(upload, ignore_errors=True)
         self._workers.warm(warm_up)
+        self._watch.start()
         cycles = self.store.cycles()
         if cycles:
             self.metrics.set_published(cycles[0])
@@ -84,8 +113,22 @@ class Runtime:
 
     def stop(self) -> None:
         """End jobs and processes; what is not done goes on at the next start."""
+        self._watch.stop()
         self.jobs.stop()
         self._workers.close()
+        self._watch.join()
+        self.ledger.close()
+
+    def _open_ledger(self) -> None:
+        try:
+            self.ledger.open()
+        except SQLAlchemyError as error:
+            raise SettingsError(
+                "the ledger of verification cannot be opened",
+                where="RAINPOST_DATABASE_URL",
+                got=type(error).__name__,
+                advice="check that the database is there and can be written",
+            ) from error
 
     def new_upload_folder(self) -> Path:
         """An empty folder on the same file system as the jobs' folders."""

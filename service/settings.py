@@ -79,7 +79,19 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None,
         description="Job database as an SQLAlchemy URL, `postgresql://...` or `sqlite:///...`; "
-        "`jobs.sqlite` in the data folder where it is not given.",
+        "`jobs.sqlite` in the data folder where it is not given. A PostgreSQL database also holds the ledger "
+        "of verification, which is otherwise `ledger.sqlite` in the data folder.",
+    )
+    observation_folder: Path | None = Field(
+        default=None,
+        description="Folder that is watched for observations (QPE). None by default: they are then only "
+        "posted.",
+    )
+    observation_poll_seconds: float = Field(
+        default=30,
+        gt=0,
+        description="How often the observation folder is looked at. A file is taken once it has not changed "
+        "between two looks.",
     )
     shutdown_grace_seconds: int = Field(
         default=15,
@@ -100,6 +112,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @field_validator("observation_folder", mode="after")
+    @classmethod
+    def _existing_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"no such folder: {value}")
+        return None if value is None else value.resolve()
 
     @field_validator("models_folder", "data_folder", mode="after")
     @classmethod
@@ -143,6 +162,13 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data_folder / 'jobs.sqlite'}"
+
+    @property
+    def ledger_database_url(self) -> str:
+        """URL of the ledger's database, with its password if it has one: not for logs."""
+        if self.job_database_url.startswith("postgresql"):
+            return self.job_database_url
+        return f"sqlite:///{self.data_folder / 'ledger.sqlite'}"
 
 
 def _variable(name: str) -> str:

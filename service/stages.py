@@ -1,4 +1,4 @@
-"""The stages of a job: decode, infer, publish. Each leaves its result in the job's folder.
+"""The stages of a job: decode, infer, publish, verify. Each leaves its result in the job's folder.
 
 ::
 
@@ -30,7 +30,8 @@ from service.product import Provenance, build_product, write_product
 from service.shelf import NETCDF_LOCK
 from service.store import ModelIdentity, Origin, Record, Store
 from service.submission import Submission, computation_key
-from service.times import iso_time
+from service.times import iso_time, parse_time
+from service.verification import Verification
 from service.versions import rainpost_version
 from service.worker import Workers
 
@@ -57,6 +58,7 @@ class Stages:
         store: Store,
         metrics: Metrics,
         workers: Workers,
+        verification: Verification,
         *,
         jobs_folder: Path,
         weights_folder: Path,
@@ -65,6 +67,7 @@ class Stages:
         self._store = store
         self._metrics = metrics
         self._workers = workers
+        self._verification = verification
         self._jobs_folder = jobs_folder
         self._weights_folder = weights_folder
 
@@ -122,6 +125,12 @@ class Stages:
             )
         self._metrics.set_published(self._store.latest())
         return record
+
+    def verify(self, reference_time: str, revision: int) -> int:
+        """Compare a published product with the observations that are there already; how many there are."""
+        record = self._store.record(parse_time(reference_time), revision)
+        with self._metrics.time_stage("verify"):
+            return self._verification.match_product(record)
 
     def remove_results(self, job: str) -> None:
         """Drop what the stages left and keep the inputs, for a look at why the job failed."""

@@ -11,9 +11,7 @@ A revision is never changed. Readers take no lock: they see a record only when i
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -22,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from service.artefact import digest_file
-from service.durability import TEMPORARY_SUFFIX, write_durably
+from service.durability import TEMPORARY_SUFFIX, exclusive, write_durably
 from service.errors import NotFound
 from service.times import compact_time, iso_time, parse_time
 
@@ -88,7 +86,7 @@ class Store:
         """
         folder = self._cycle_folder(reference_time)
         folder.mkdir(exist_ok=True)
-        with _exclusive(folder / ".lock"):
+        with exclusive(folder / ".lock"):
             published = self.revisions(reference_time)
             for record in published:
                 if record.origin.key == origin.key:
@@ -153,14 +151,6 @@ class Store:
 
     def _cycle_folder(self, reference_time: np.datetime64) -> Path:
         return self.folder / compact_time(reference_time)
-
-
-@contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    # flock is let go by the kernel when its holder dies, however it dies.
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _remove_remains(folder: Path, published: list[Record]) -> None:

@@ -78,7 +78,7 @@ class Submission(BaseModel):
                 "no file was submitted",
                 expected="the bytes of a file, a multipart/form-data set, or JSON with inputs",
             )
-        unique = {one.sha256: one for one in inputs}
+        unique = {one.sha256: one for one in reversed(inputs)}
         return cls(reference_time=reference_time, inputs=tuple(unique[digest] for digest in sorted(unique)))
 
     def key(self, manifest_sha256: str) -> str:

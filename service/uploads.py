@@ -63,12 +63,8 @@ class UploadedFile:
             raise EmptyInput("a file without a single byte", where=self._name)
         digest = self._hash.hexdigest()
         place = self._folder / digest
-        if place.exists():
-            # The same content under another name: the first name stays.
-            self._path.unlink()
-            return InputFile(name=next(place.iterdir()).name, sha256=digest, size_bytes=self._size_bytes)
-        place.mkdir()
-        self._path.rename(place / self._name)
+        place.mkdir(exist_ok=True)
+        self._path.replace(place / self._name)
         return InputFile(name=self._name, sha256=digest, size_bytes=self._size_bytes)
 
     def close(self) -> None:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
-from starlette.requests import ClientDisconnect
 
 from service.documents import JobDocument, job_document
 from service.errors import RequestError, TooLarge
@@ -17,17 +16,16 @@ from service.jobs import Job
 from service.negotiation import wait_seconds
 from service.problems import MEDIA_TYPE
 from service.references import ReferenceSubmission, parse_references, resolve_references
+from service.routes.bodies import receive_files, refuse_encoding
 from service.routes.cycles import product_file
 from service.routes.state import NETCDF, Service, problem_responses
 from service.runtime import Runtime
 from service.stages import Task
-from service.submission import InputFile, Submission
+from service.submission import Submission
 from service.times import iso_time, parse_time
-from service.uploads import Body, open_body
 
 router = APIRouter(tags=["jobs"])
 
-_WRITE_BYTES: Final = 1024**2
 _JSON_LIMIT_BYTES: Final = 1024**2
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
@@ -80,7 +78,7 @@ async def correct(
     The same files sent again are the same job. With `Prefer: wait=N` the answer waits up to N seconds and is
     the product itself, or the problem document of a job that failed.
     """
-    _refuse_encoding(request)
+    refuse_encoding(request)
     job = await _submit(request, service, reference_time)
     seconds = wait_seconds(request.headers.getlist("prefer"), service.settings.max_wait_seconds)
     if seconds is None:
@@ -142,67 +140,8 @@ async def _receive_references(request: Request, service: Runtime, declared: str 
 async def _receive_files(
     request: Request, service: Runtime, declared: str | None, uploads: Path
 ) -> Submission:
-    settings = service.settings
-    limit = settings.max_body_bytes
-    _refuse_length(request.headers.get("content-length"), limit)
-    body = await asyncio.to_thread(
-        open_body, uploads, request.headers.get("content-type", ""), settings.max_files
-    )
-    try:
-        with service.metrics.time_stage("receive"):
-            inputs = await _write_stream(request, body, limit)
-    finally:
-        await asyncio.to_thread(body.close)
-    unknown = set(body.fields) - {"reference_time"}
-    if unknown:
-        raise RequestError(
-            "unknown form fields",
-            where=", ".join(sorted(unknown))[:200],
-            expected="files, and at most the field reference_time",
-            advice="send files as parts with a file name",
-        )
-    return Submission.of(inputs, _one_time(declared, body.fields.get("reference_time")))
-
-
-async def _write_stream(request: Request, body: Body, limit: int) -> list[InputFile]:
-    """Write in pieces of a size that makes the way through a thread worth it."""
-    received = 0
-    waiting = bytearray()
-    try:
-        async for chunk in request.stream():
-            received += len(chunk)
-            if received > limit:
-                raise _too_large(limit, f"more than {limit} bytes")
-            waiting += chunk
-            if len(waiting) >= _WRITE_BYTES:
-                await asyncio.to_thread(body.write, bytes(waiting))
-                waiting.clear()
-    except ClientDisconnect as error:
-        raise RequestError("the connection ended before the body did", got=f"{received} bytes") from error
-    await asyncio.to_thread(body.write, bytes(waiting))
-    return await asyncio.to_thread(body.finish)
-
-
-def _refuse_length(announced: str | None, limit: int) -> None:
-    if announced is not None and announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit, f"{announced} bytes announced")
-
-
-def _too_large(limit: int, got: str) -> TooLarge:
-    return TooLarge(
-        "the body is too large",
-        expected=f"at most {limit} bytes",
-        got=got,
-        advice="send only the files of one cycle, or raise RAINPOST_MAX_BODY_BYTES",
-    )
-
-
-def _refuse_encoding(request: Request) -> None:
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding != "identity":
-        raise RequestError(
-            "the body is compressed", where="Content-Encoding", expected="identity", got=encoding[:80]
-        )
+    inputs, fields = await receive_files(request, service, uploads, {"reference_time"})
+    return Submission.of(inputs, _one_time(declared, fields.get("reference_time")))
 
 
 def _one_time(*declared: str | None) -> str | None:

@@ -359,6 +359,8 @@ def test_the_documentation_lists_every_route(client: ServiceClient) -> None:
         "/cycles",
         "/cycles/{reference_time}",
         "/cycles/{reference_time}/product",
+        "/observations",
+        "/verification",
         "/models",
         "/livez",
         "/readyz",

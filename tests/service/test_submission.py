@@ -27,6 +27,11 @@ def test_names_make_no_difference() -> None:
     assert Submission.of([renamed], TIME).key("model") == Submission.of([ONE], TIME).key("model")
 
 
+def test_of_two_names_of_one_content_the_first_stays() -> None:
+    renamed = ONE.model_copy(update={"name": "other.gb2"})
+    assert Submission.of([ONE, renamed], TIME).inputs == (ONE,)
+
+
 def test_time_model_and_content_make_a_difference() -> None:
     keys = {
         Submission.of([ONE], TIME).key("model"),

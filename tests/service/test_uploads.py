@@ -65,11 +65,12 @@ def test_any_other_body_is_one_file(folder: Path, content_type: str) -> None:
     assert contents(folder) == {f"{digest}/body": b"GRIB7777"}
 
 
-def test_the_same_content_twice_is_one_file(folder: Path) -> None:
-    data = whole(part(b"GRIB"), part(b"GRIB", filename="copy.gb2"))
+def test_the_same_content_keeps_each_of_its_names(folder: Path) -> None:
+    data = whole(part(b"GRIB"), part(b"GRIB", filename="copy.gb2"), part(b"GRIB"))
     files = feed(open_body(folder, CONTENT_TYPE, 8), data, 64).finish()
-    assert {file.name for file in files} == {"h024.gb2"}
-    assert len(contents(folder)) == 1
+    assert [file.name for file in files] == ["h024.gb2", "copy.gb2", "h024.gb2"]
+    digest = hashlib.sha256(b"GRIB").hexdigest()
+    assert contents(folder) == {f"{digest}/h024.gb2": b"GRIB", f"{digest}/copy.gb2": b"GRIB"}
 
 
 def test_an_empty_body_and_an_empty_part(folder: Path) -> None:

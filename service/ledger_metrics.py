@@ -1,0 +1,98 @@
+"""The ledger as Prometheus series, read anew at each scrape."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.contingency import SCORES
+from service.ledger import Ledger, Selection
+from service.verification_counts import Sum, pooled
+
+_logger = logging.getLogger(__name__)
+
+WINDOWS_DAYS: Final = (1, 7, 30)
+ALL_LEADS: Final = "all"
+_LABELS: Final = ("source", "model", "threshold_mm", "lead_hours")
+_OUTCOMES: Final = {
+    "hit": "hits",
+    "miss": "misses",
+    "false_alarm": "false_alarms",
+    "correct_negative": "correct_negatives",
+}
+
+
+class LedgerCollector(Collector):
+    """Counts since ever as counters, scores over the last days as gauges.
+
+    The last days end with the newest period that was verified: late observations make the scores old, not
+    absent, and ``rainpost_last_verified_time_seconds`` tells how old.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def collect(self) -> Iterator[Metric]:
+        """All series; ``rainpost_ledger_up`` alone where the database does not answer."""
+        up = GaugeMetricFamily("rainpost_ledger_up", "Whether the ledger of verification answers")
+        try:
+            families = [*self._totals(), *self._last_days()]
+        except SQLAlchemyError:
+            _logger.exception("the ledger does not answer")
+            families = []
+        up.add_metric([], float(bool(families)))
+        yield up
+        yield from families
+
+    def _totals(self) -> list[Metric]:
+        cells = CounterMetricFamily(
+            "rainpost_verification_cells",
+            "Grid cells that were compared with an observation, by outcome; revised ones count again",
+            labels=[*_LABELS, "outcome"],
+        )
+        for one in self._ledger.totals():
+            for outcome, name in _OUTCOMES.items():
+                cells.add_metric([*_place(one), outcome], getattr(one.contingency, name))
+        return [cells]
+
+    def _last_days(self) -> list[Metric]:
+        newest = self._ledger.last_valid_time()
+        verified = GaugeMetricFamily(
+            "rainpost_last_verified_time_seconds",
+            "End of the newest period that was verified, seconds since 1970; 0 where there is none",
+        )
+        verified.add_metric([], 0.0 if newest is None else float(newest.astype(np.int64)))
+        scores = {
+            name: GaugeMetricFamily(
+                f"rainpost_verification_{name}",
+                f"{name.replace('_', ' ').capitalize()} over the days before the last verified time",
+                labels=[*_LABELS, "days"],
+            )
+            for name in (*SCORES, "brier_score", "matches")
+        }
+        if newest is not None:
+            for days in WINDOWS_DAYS:
+                sums = self._ledger.sums(Selection(after=newest - np.timedelta64(days, "D")))
+                _add_scores(scores, [*sums, *pooled(sums)], days)
+        return [verified, *scores.values()]
+
+
+def _place(one: Sum) -> list[str]:
+    lead = ALL_LEADS if one.lead_hours is None else str(one.lead_hours)
+    return [one.source, one.model, f"{one.threshold_mm:g}", lead]
+
+
+def _add_scores(families: dict[str, GaugeMetricFamily], sums: Sequence[Sum], days: int) -> None:
+    for one in sums:
+        values = {name: function(one.contingency) for name, function in SCORES.items()}
+        values |= {"brier_score": one.brier_score, "matches": float(one.matches)}
+        for name, value in values.items():
+            if value is not None:
+                families[name].add_metric([*_place(one), str(days)], value)

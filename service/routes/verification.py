@@ -1,0 +1,80 @@
+"""Scores out: ``GET /verification``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from service.documents import VerificationDocument, verification_document
+from service.errors import RequestError
+from service.ledger import Selection
+from service.routes.state import Service, problem_responses
+from service.runtime import Runtime
+from service.times import iso_time, parse_time
+from service.verification_counts import Source
+
+router = APIRouter(tags=["verification"])
+
+
+@router.get(
+    "/verification",
+    summary="Scores of the model and of the raw forecast",
+    responses=problem_responses(400, 422, 500),
+)
+async def verification(
+    service: Service,
+    after: Annotated[
+        str | None, Query(alias="from", description="Start of the span, UTC; open where not given.")
+    ] = None,
+    until: Annotated[
+        str | None, Query(alias="to", description="End of the span, UTC; open where not given.")
+    ] = None,
+    threshold: Annotated[float | None, Query(description="One threshold, in mm.")] = None,
+    lead: Annotated[int | None, Query(description="One lead, in hours.")] = None,
+    source: Annotated[Source | None, Query(description="The model or the raw forecast.")] = None,
+) -> VerificationDocument:
+    """Counts, and the scores that follow from them, of all periods that lie between `from` and `to`.
+
+    A row holds one source, model and threshold at one lead; rows without a lead hold all leads together.
+    Scores that are not defined, for want of events, are null.
+    """
+    selection = Selection(
+        after=None if after is None else parse_time(after, where="from"),
+        until=None if until is None else parse_time(until, where="to"),
+        threshold_mm=threshold,
+        lead_hours=lead,
+        source=source,
+    )
+    if selection.after is not None and selection.until is not None and selection.after >= selection.until:
+        raise RequestError(
+            "the span is empty",
+            where="from, to",
+            expected="an instant, and a later one",
+            got=f"{iso_time(selection.after)}, {iso_time(selection.until)}",
+        )
+
+    def add_up() -> VerificationDocument:
+        _refuse_unknown(service, selection)
+        return verification_document(selection, service.ledger.sums(selection, reliability=True))
+
+    return await asyncio.to_thread(add_up)
+
+
+def _refuse_unknown(service: Runtime, selection: Selection) -> None:
+    """A threshold or lead that neither the model nor the ledger has is a mistake, not a lack of data."""
+    manifest = service.inference.artefact.manifest
+    totals = service.ledger.totals()
+    for name, wanted, ours, counted in (
+        ("threshold", selection.threshold_mm, manifest.thresholds_mm, {one.threshold_mm for one in totals}),
+        ("lead", selection.lead_hours, manifest.cycle.leads_hours, {one.lead_hours for one in totals}),
+    ):
+        known = sorted({*ours, *counted} - {None})
+        if wanted is not None and wanted not in known:
+            raise RequestError(
+                f"no such {name}",
+                where=name,
+                expected=f"one of {', '.join(f'{value:g}' for value in known)}",
+                got=f"{wanted:g}",
+            )

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict
 from scipy import ndimage
 
 from service.artefact import Score
-from service.channels import PRECIPITATION_CHANNEL, THRESHOLDS_MM
+from service.channels import THRESHOLDS_MM
 from service.errors import InputError
 from training.engine import code_commit
 from training.finetune import load_run
@@ -192,9 +192,7 @@ def _exceedance(classes: Floats, index: int) -> Floats:
 
 
 def _forecast_and_observed(split: Split) -> tuple[Floats, Floats]:
-    channel = split.description.channels.index(PRECIPITATION_CHANNEL)
-    everything = np.arange(len(split))
-    return split.channel(channel), split.rain_mm(everything)
+    return split.raw_rain_mm(), split.rain_mm(np.arange(len(split)))
 
 
 def _rows(

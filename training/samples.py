@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.artefact import Normalisation
+from service.channels import PRECIPITATION_CHANNEL
 from service.errors import InputError
 from training.archive_store import Archive, Header
 from training.splits import SIMULATED, SPLITS, Rows, Splits, Times, split_rows
@@ -25,6 +26,9 @@ from training.statistics import normalisation, statistics_digest
 Floats = NDArray[np.float32]
 Indices = Sequence[int] | NDArray[np.intp]
 Condition = Literal["lead", "hour"]
+
+PAIRS_CHANNEL = "precipitation"
+"""The channel of archives of ``training.pairs``, whose period is not known."""
 
 LEAD_CENTRE_HOURS, LEAD_SCALE_HOURS = 27.5, 2.5
 """The leads 25-30 h of the paper map to -1 ... 1."""
@@ -122,6 +126,22 @@ class Split:
     def channel(self, index: int) -> Floats:
         """One input channel of all samples (sample, y, x) in physical units."""
         return np.stack([self.physical(sample)[index] for sample in range(len(self))])
+
+    def raw_rain_mm(self) -> Floats:
+        """The raw forecast's precipitation of all samples (sample, y, x).
+
+        Raises:
+            InputError: no channel of the archive is precipitation.
+        """
+        for name in (PRECIPITATION_CHANNEL, PAIRS_CHANNEL):
+            if name in self.description.channels:
+                return self.channel(self.description.channels.index(name))
+        raise InputError(
+            "No channel is precipitation",
+            where=str(self._archive.path),
+            expected=f"{PRECIPITATION_CHANNEL} or {PAIRS_CHANNEL}",
+            got=", ".join(self.description.channels),
+        )
 
     def fields(self, indices: Indices) -> Floats:
         """z-scored inputs, then the condition planes (sample, channel, y, x)."""

@@ -1,6 +1,7 @@
 """The exported folder: standard operators, the same numbers, and that the service accepts it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+import zarr
 
 from service.artefact import Artefact
 from service.errors import ArtefactError, InputError
@@ -120,4 +122,17 @@ def test_a_run_without_scores_is_refused(run: Path, dataset: DataSettings, tmp_p
     (run / "scores.json").unlink()
     with pytest.raises(InputError, match="no scores"):
         export(run, "small", "0.2.0", tmp_path / "models", "make train")
+    assert not (tmp_path / "models").exists()
+
+
+def test_an_archive_that_is_not_of_cycles_cannot_be_exported(
+    configuration: Configuration, write_dataset: Callable[..., DataSettings], tmp_path: Path
+) -> None:
+    data = write_dataset(tmp_path / "data.zarr")
+    finetune(configuration.model_copy(update={"data": data}), tmp_path / "run", last_epoch=1)
+    evaluate(tmp_path / "run")
+    group = zarr.open_group(data.archive, mode="r+")
+    group.attrs.update({"header": group.attrs["header"] | {"specification": None}})  # type: ignore[operator]
+    with pytest.raises(InputError, match=r"does not say how cycles are read.*expected: an archive of cycles"):
+        export(tmp_path / "run", "small", "0.2.0", tmp_path / "models", "make train")
     assert not (tmp_path / "models").exists()

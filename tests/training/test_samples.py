@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +48,23 @@ def test_samples_carry_time_lead_and_cycle(dataset: DataSettings) -> None:
     assert split.leads_hours.tolist() == [25, 28] * 5
     assert split.reference_times[2:4].tolist() == [np.datetime64("2022-09-04T00:00:00").item()] * 2
     np.testing.assert_array_equal(split.channel(15)[4], split.physical(4)[15])
+
+
+def test_the_raw_rain_is_the_precipitation_channel(dataset: DataSettings) -> None:
+    split = Split(dataset, "test")
+    np.testing.assert_array_equal(split.raw_rain_mm(), split.channel(15))
+
+
+def test_an_archive_without_precipitation_has_no_raw_rain(
+    write_dataset: Callable[..., DataSettings], tmp_path: Path
+) -> None:
+    settings = write_dataset(tmp_path / "data.zarr")
+    group = zarr.open_group(settings.archive, mode="r+")
+    header: Any = group.attrs["header"]
+    channels = [*header["channels"][:-1], "snow"]
+    group.attrs.update({"header": header | {"channels": channels, "specification": None}})
+    with pytest.raises(InputError, match=r"No channel is precipitation.*got: .*snow"):
+        Split(settings, "test").raw_rain_mm()
 
 
 def test_the_description_counts_what_the_splits_hold(dataset: DataSettings) -> None:

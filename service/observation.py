@@ -35,7 +35,9 @@ from service.specification import CycleSpecification
 from service.times import iso_time
 
 _HEAD_BYTES: Final = 256
-_HOUR: Final = np.timedelta64(3600, "s")
+LARGEST_UNOBSERVED_SHARE: Final = 1e-3
+"""Weight of points without a value in a point that has one. Headers round positions: where both grids are
+the same, a hole would otherwise take its neighbours with it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def read_observation(
     DFS file without one in its name lacks, and must agree with any time that the file has.
     weights_folder: where remap weights are kept between processes.
 
-    A point of the window is NaN where any point of the source that contributes to it was not observed.
+    A point of the window is NaN where more than a thousandth of it comes from points without observation.
     Values are checked on the source grid, before they are remapped.
 
     Raises EmptyInput, UnrecognisedInput, TruncatedInput, MissingChannel (no precipitation), WrongSource (a
@@ -150,7 +152,14 @@ def _gridded(
     used = np.where(contributing(weights), part, np.float32(0.0))
     tolerance_mm = max(NEGATIVE_TOLERANCE_MM, header.packing_step)
     checked = _checked(used, tolerance_mm, specification, header.label)
-    return Observation(_valid_time(header), weights.apply_to_window(checked[None])[0])
+    hidden = np.isnan(checked)
+    rain_mm, share = weights.apply_to_window(
+        np.stack([np.where(hidden, np.float32(0.0), checked), hidden.astype(np.float32)])
+    )
+    observed = share <= LARGEST_UNOBSERVED_SHARE
+    return Observation(
+        _valid_time(header), np.where(observed, rain_mm / np.where(observed, 1.0 - share, 1.0), np.nan)
+    )
 
 
 def _read(header: FieldHeader) -> Values:

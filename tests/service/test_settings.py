@@ -45,6 +45,8 @@ def test_case_does_not_hide_an_unknown_setting(monkeypatch: pytest.MonkeyPatch) 
         ("RAINPOST_PROVIDER", "tpu"),
         ("RAINPOST_MAX_BODY_BYTES", "0"),
         ("RAINPOST_INPUT_FOLDERS", "/no/such/folder"),
+        ("RAINPOST_OBSERVATION_FOLDER", "/no/such/folder"),
+        ("RAINPOST_OBSERVATION_POLL_SECONDS", "0"),
     ],
 )
 def test_an_invalid_value_names_its_variable(
@@ -73,6 +75,16 @@ def test_a_database_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> No
     settings = Settings.load()
     assert "secret" not in repr(settings)
     assert settings.job_database_url == "postgresql://rain:secret@host/jobs"
+
+
+def test_the_ledger_is_in_the_database_of_the_jobs_where_that_is_postgresql(tmp_path: Path) -> None:
+    url = "postgresql://rainpost@db/rainpost"
+    assert Settings.model_validate({"database_url": url}).ledger_database_url == url
+    folder = {"data_folder": tmp_path}
+    beside = f"sqlite:///{tmp_path}/ledger.sqlite"
+    assert Settings.model_validate(folder).ledger_database_url == beside
+    other = folder | {"database_url": "sqlite:////var/jobs.sqlite"}
+    assert Settings.model_validate(other).ledger_database_url == beside
 
 
 def test_every_setting_is_described() -> None:

@@ -1,0 +1,62 @@
+"""A PostgreSQL server of the tests' own, where the machine has one installed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+_OTHER_USER = "postgres"
+"""The server refuses to run for root."""
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """URL of an empty database that is gone afterwards; it listens on a socket in its folder alone."""
+    programs = _programs()
+    user = _OTHER_USER if os.geteuid() == 0 else None
+    # The folders of pytest are closed to other users.
+    folder = Path(tempfile.mkdtemp(prefix="rainpost-postgresql-"))
+    data = folder / "data"
+
+    def call(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [programs / program, "-D", data, *arguments],
+            check=True,
+            user=user,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
+
+    try:
+        if user is not None:
+            shutil.chown(folder, user)
+        call("initdb", "--auth=trust", "--username=rainpost", "--no-sync")
+        options = f"-c listen_addresses='' -c fsync=off -k {folder}"
+        call("pg_ctl", "start", "--wait", "--silent", "-l", str(folder / "log"), "-o", options)
+        try:
+            yield f"postgresql://rainpost@/postgres?host={folder}"
+        finally:
+            call("pg_ctl", "stop", "--silent", "-m", "immediate")
+    finally:
+        shutil.rmtree(folder)
+
+
+def _programs() -> Path:
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    found = shutil.which("initdb") or (str(installed[-1]) if installed else None)
+    if found is None:
+        pytest.skip("PostgreSQL is not installed")
+    if os.geteuid() == 0:
+        try:
+            pwd.getpwnam(_OTHER_USER)
+        except KeyError:
+            pytest.skip(f"root, and no user {_OTHER_USER} to run PostgreSQL as")
+    return Path(found).resolve().parent

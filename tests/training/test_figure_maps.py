@@ -60,6 +60,14 @@ def test_the_ground_of_the_paper_is_korea() -> None:
     assert land_at(37.5, 130.5) < 0.1
 
 
+def test_there_is_no_land_where_the_simulation_has_no_map() -> None:
+    korea = specification()
+    eastwards = korea.target.model_copy(update={"origin_x": -700.0})
+    wide = ground(korea.model_copy(update={"target": eastwards}))
+    assert wide.land is not None
+    assert np.isnan(wide.land).all()
+
+
 def test_the_heavy_case_is_the_one_with_most_heavy_cells() -> None:
     rain_mm = np.zeros((4, *SHAPE), np.float32)
     rain_mm[1, :3] = 9.99
@@ -102,7 +110,8 @@ def test_the_reconstruction_fills_what_was_masked_and_only_that() -> None:
     channels = tuple(CHANNELS)
     fields = generator.normal(size=(16, *SHAPE)).astype(np.float32)
     masked = generator.random((16, *SHAPE)) < 0.9
-    figure = reconstruction(Reconstruction(channels, fields, masked, fields + 0.25), PLAIN)
+    guess = np.where(masked, fields + np.float32(0.25), np.float32(9.0))
+    figure = reconstruction(Reconstruction(channels, fields, masked, guess), PLAIN)
     images = [axes.images[0].get_array() for axes in figure.axes if axes.images]
     assert len(images) == 3 * 16
     for number in (0, 7, 8, 15):

@@ -37,8 +37,8 @@ RESULTS = Results(
         result("raw", None, *both(0.30, decision="value")),
         result("smoothed", None, *both(0.36)),
         result("ceiling", None, *both(0.60)),
-        result("ours", 1, *both(0.50), scored(0.44, decision="argmax", gain=0.1)),
         result("ours", 3, *both(0.54), scored(0.46, decision="argmax", gain=0.2)),
+        result("ours", 1, *both(0.50), scored(0.44, decision="argmax", gain=0.1)),
         result("other", 1, *both(0.40)),
         result("other", 2, *both(0.60)),
     ]

@@ -166,9 +166,7 @@ def _kept(report: Path, archived: Times) -> list[Omission]:
             # Cut short by a kill, so of a cycle that is read again.
             continue
     last = iso_time(archived.max())
-    return [
-        one for one in lines if one.reference_time and one.reference_time <= last and one.reason != TOO_LATE
-    ]
+    return [one for one in lines if one.reference_time and one.reference_time <= last]
 
 
 def _too_late(cycles: Iterable[CycleFiles], archived: Times, kept: Iterable[Omission]) -> list[Omission]:

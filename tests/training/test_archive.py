@@ -205,6 +205,18 @@ def test_later_cycles_are_appended_and_earlier_ones_reported(
         ]
 
 
+def test_one_file_may_hold_several_cycles(damaged: Path, source: Path, tmp_path: Path) -> None:
+    joined = damaged / "cycles" / "joined.grib2"
+    with joined.open("wb") as file:
+        for number in (2, 0):
+            for path in sorted((damaged / "cycles" / str(number)).iterdir()):
+                file.write(path.read_bytes())
+            shutil.rmtree(damaged / "cycles" / str(number))
+    outcome, _ = made(damaged, tmp_path / "joined.zarr")
+    assert not outcome.omissions
+    assert outcome.digest == made(source, tmp_path / "plain.zarr")[0].digest
+
+
 def test_one_folder_may_hold_both(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ReadSamples, "__call__", lambda _, cycle: fabricated(cycle))
     both = Order(source, source, SPECIFICATION, simulated=True)

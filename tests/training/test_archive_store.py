@@ -137,6 +137,9 @@ def test_a_killed_writer_goes_on_to_the_same_archive(tmp_path: Path) -> None:
 
 def test_a_finished_archive_can_be_continued(tmp_path: Path) -> None:
     first = write(tmp_path / "a.zarr", range(2))
+    ArchiveWriter(tmp_path / "a.zarr", HEADER, SHAPE).append(cycle(2))
+    with pytest.raises(InputError, match="not finished"):
+        Archive(tmp_path / "a.zarr")
     assert write(tmp_path / "a.zarr", range(3)) == write(tmp_path / "b.zarr", range(3)) != first
 
 

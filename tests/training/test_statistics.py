@@ -14,7 +14,7 @@ from training.samples import DataSettings, Split
 from training.splits import SIMULATED
 from training.statistics import statistics_digest
 
-FEWER = SIMULATED.model_copy(update={"train": ((date(2021, 8, 2), date(2021, 8, 4)),)})
+FEWER = SIMULATED.model_copy(update={"train": ((date(2021, 8, 1), date(2021, 8, 4)),)})
 
 
 @pytest.fixture
@@ -29,7 +29,8 @@ def _stored(settings: DataSettings) -> zarr.Group:
 
 def test_only_wet_training_samples_count(settings: DataSettings) -> None:
     fewer = settings.model_copy(update={"splits": FEWER})
-    split = Split(fewer, "train")
+    split = Split(fewer, "train", wet_only=True)
+    assert split.description.samples["train"] == 6
     inputs = np.stack([split.physical(index) for index in range(len(split))]).astype(np.float64)
     assert len(inputs) == 4
     for channel, entry in enumerate(split.description.normalisation.values()):

@@ -86,6 +86,13 @@ def test_a_piecewise_linear_map_meets_its_knots_and_is_monotone(
     assert ((everywhere >= 0) & (everywhere <= 1)).all()
 
 
+def test_a_step_between_near_knots_is_whole() -> None:
+    """As isotonic regression makes them; float32 numbers near 0.6 are 6e-8 apart."""
+    knots = torch.tensor([0.6, 0.6000014], dtype=torch.float64)
+    curve = PiecewiseLinear(knots.tolist(), (0.0, 1.0))
+    torch.testing.assert_close(curve(knots.float()), torch.tensor([0.0, 1.0]), atol=1e-6, rtol=0)
+
+
 def test_between_knots_it_is_linear_and_beyond_them_constant() -> None:
     curve = PiecewiseLinear((0.2, 0.4, 0.8), (0.1, 0.5, 0.6))
     result = curve(torch.tensor([0.0, 0.3, 0.6, 1.0]))

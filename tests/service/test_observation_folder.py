@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.artefact import digest_file
 from service.errors import WrongPeriod
+from service.observation import Observation
 from service.observation_folder import ObservationFolder, ObservationWatch
 from service.observation_store import ObservationStore
 from service.submission import InputFile
+from tests.service.sample_artefact import SAMPLE_SPECIFICATION
 from tests.service.sample_cycle import REFERENCE_TIME, write_cycle
 from tests.service.sample_observation import sample_rain_mm, write_dfs
 from tests.service.sample_service import reach, running, submit
@@ -82,6 +85,17 @@ def test_a_bad_file_is_refused_once(inbox: Inbox, caplog: pytest.LogCaptureFixtu
     inbox.taker.fault = WrongPeriod("the file says no time")
     assert [inbox.look(), inbox.look(), inbox.look()] == [[], ["a.txt"], []]
     assert "a.txt cannot be used: the file says no time" in caplog.text
+
+
+def test_a_file_that_is_stored_already_is_not_read_again(inbox: Inbox) -> None:
+    """As after a restart; another file of the same content is of another hour."""
+    stored, other = inbox.path / "a.txt", inbox.path / "b.txt"
+    for path in (stored, other):
+        path.write_text("0.00")
+    file = InputFile(name="a.txt", sha256=digest_file(stored), size_bytes=4)
+    observation = Observation(TIME, np.zeros((8, 6), np.float32))
+    inbox.store.publish(observation, file, stored, SAMPLE_SPECIFICATION)
+    assert [inbox.look(), inbox.look(), inbox.look()] == [[], ["b.txt"], []]
 
 
 def test_a_fault_of_the_service_is_tried_again(inbox: Inbox, caplog: pytest.LogCaptureFixture) -> None:

@@ -26,7 +26,15 @@ def observed() -> NDArray[np.float32]:
     raw = sample_product()[RAW_PRECIPITATION].sel(lead=26).values
     rain = np.where(generator.random(raw.shape) < 0.5, raw, generator.choice([0.0, 0.1, 10.0], raw.shape))
     rain[generator.random(raw.shape) < 0.1] = np.nan
+    rain[3, :2] = 0.0
     return rain.astype(np.float32)
+
+
+def forecast_product() -> xr.Dataset:
+    """The sample product, with raw rain that just reaches the thresholds where it was observed not to."""
+    product = sample_product()
+    product[RAW_PRECIPITATION].values[1, 3, :2] = THRESHOLDS
+    return product
 
 
 def by_the_scores_package(forecast: xr.DataArray, threshold: float, level: float) -> Contingency:
@@ -47,7 +55,7 @@ def by_the_scores_package(forecast: xr.DataArray, threshold: float, level: float
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_totals_agree_with_the_scores_package(index: int) -> None:
-    product, rain = sample_product(), observed()
+    product, rain = forecast_product(), observed()
     counts = count_lead(product, 26, rain)
     threshold = THRESHOLDS[index]
     here = product.sel(lead=26).drop_vars(["y", "x"])

@@ -162,6 +162,22 @@ def test_a_product_after_its_observation_is_counted_and_a_revision_replaces_it(
         assert found["matches"] == 1
 
 
+def test_a_product_stays_published_whatever_becomes_of_its_verification(
+    client: ServiceClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    post(client, [write_dfs(tmp_path, REFERENCE_TIME + 8 * DAY + 3 * HOUR, sample_rain_mm(9))])
+    with monkeypatch.context() as patch:
+        patch.setattr(client.runtime.ledger, "record", fail)
+        publish(client, tmp_path, 8)
+    assert "could not be compared with observations" in caplog.text
+    assert scores(client, 8) == []
+    post(client, [write_dfs(tmp_path, REFERENCE_TIME + 8 * DAY + 3 * HOUR, sample_rain_mm(9))])
+    assert scores(client, 8), "the same observation again makes up for it"
+
+
 def test_dry_hours_of_equal_bytes_are_several_hours(client: ServiceClient, tmp_path: Path) -> None:
     publish(client, tmp_path, 5)
     start = REFERENCE_TIME + 5 * DAY

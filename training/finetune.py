@@ -11,7 +11,7 @@ import json
 import platform
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from service.channels import THRESHOLDS_MM
 from service.errors import InputError, SettingsError
 from training.engine import WEIGHTS, Objective, Optimisation, Run, code_commit, prepare
-from training.labels import LABELS
+from training.labels import LABELS, Labelling
 from training.losses import weighted_soft_cross_entropy
 from training.networks.segmentation import ARCHITECTURES, Architecture, Segmentation
 from training.samples import DataSettings, Split
@@ -46,7 +46,7 @@ class Configuration(BaseModel):
     threads: int = Field(default=2, gt=0)
     data: DataSettings
     architecture: Architecture
-    labels: Literal["continuous", "one_hot"]
+    labels: Labelling
     class_weights: tuple[float, float, float]
     only_wet_samples: bool = True
     optimisation: Optimisation

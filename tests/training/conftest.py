@@ -29,7 +29,7 @@ def configuration(dataset: DataSettings) -> Configuration:
         threads=1,
         data=dataset,
         architecture=SMALL,
-        labels="continuous",
+        labels="A",
         class_weights=(1.0, 5.0, 10.0),
         optimisation=Optimisation(
             epochs=2, batch=4, learning_rate=3e-3, schedule="cosine", warmup_steps=2, average_decay=0.9

@@ -33,7 +33,7 @@ def _weights(folder: Path) -> torch.Tensor:
 def test_the_shipped_configuration_has_the_papers_labels_and_weights() -> None:
     configuration = read_configuration(NANO)
     assert configuration.architecture == ARCHITECTURES["nano"]
-    assert configuration.labels == "continuous"
+    assert configuration.labels == "A"
     assert configuration.class_weights == (1, 5, 10)
 
 

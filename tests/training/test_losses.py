@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch.nn import functional
 
-from training.labels import continuous_labels, one_hot_labels
+from training.labels import interpolated_labels, one_hot_labels
 from training.losses import weighted_soft_cross_entropy
 
 WEIGHTS = (1.0, 5.0, 10.0)
@@ -22,7 +22,7 @@ SEEN = torch.ones(2, 4, dtype=torch.bool)
 def _loss(
     logits: np.ndarray, rain: np.ndarray, weights: tuple[float, ...] = WEIGHTS, observed: torch.Tensor = SEEN
 ) -> float:
-    labels = continuous_labels(torch.from_numpy(rain))
+    labels = interpolated_labels(torch.from_numpy(rain))
     return weighted_soft_cross_entropy(torch.from_numpy(logits), labels, weights, observed).item()
 
 
@@ -56,7 +56,7 @@ def test_is_linear_in_the_weights_and_not_negative(logits: np.ndarray, rain: np.
 
 @given(RAIN)
 def test_least_where_the_prediction_is_the_label(rain: np.ndarray) -> None:
-    labels = continuous_labels(torch.from_numpy(rain)).numpy()
+    labels = interpolated_labels(torch.from_numpy(rain)).numpy()
     exact = _loss(np.log(labels + 1e-12), rain, (1.0, 1.0, 1.0))
     assert exact <= _loss(np.log(0.9 * labels + 0.1 / 3), rain, (1.0, 1.0, 1.0)) + 1e-9
 
@@ -75,10 +75,10 @@ def test_cells_without_observation_count_neither_in_loss_nor_in_gradient() -> No
     logits = torch.randn(1, 3, 4, requires_grad=True)
     rain = torch.tensor([[0.0, 12.0, math.nan, 3.0]])
     observed = ~rain.isnan()
-    loss = weighted_soft_cross_entropy(logits, continuous_labels(rain), WEIGHTS, observed)
+    loss = weighted_soft_cross_entropy(logits, interpolated_labels(rain), WEIGHTS, observed)
     keep = [0, 1, 3]
     expected = weighted_soft_cross_entropy(
-        logits[:, :, keep], continuous_labels(rain[:, keep]), WEIGHTS, observed[:, keep]
+        logits[:, :, keep], interpolated_labels(rain[:, keep]), WEIGHTS, observed[:, keep]
     )
     torch.testing.assert_close(loss, expected)
     loss.backward()  # type: ignore[no-untyped-call]

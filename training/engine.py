@@ -1,4 +1,8 @@
-"""The epoch loop: schedule, averaged weights, curves, and checkpoints from which a run goes on unchanged."""
+"""The training loop: updates, schedule, averaged weights, curves, and checkpoints to go on from unchanged.
+
+Everything that chance decides follows from the seed and the number of the update, or is kept in the
+checkpoint: a run that is killed and started again ends at the same weights.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,32 @@ import csv
 import math
 import os
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from service.errors import RainpostError
+from service.errors import InputError, RainpostError
+from training import distribution
 from training.progress import Progress
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.pt"
 CURVES = "curves.csv"
+
+Indices = NDArray[np.intp]
+
+Batch = TypeVar("Batch")
+"""What an objective reads and takes the loss of."""
 
 
 class Diverged(RainpostError):
@@ -35,46 +48,73 @@ class Diverged(RainpostError):
 class Optimisation(BaseModel):
     """How the parameters are fitted.
 
+    updates: steps of the optimiser.
+    batch: samples of an update, over all processes.
     learning_rate: AdamW's rate after the warm-up.
+    reference_batch: batch that ``learning_rate`` is meant for; the rate grows in proportion to the batch.
+        None takes it as it is. 256 makes it the base rate of masked autoencoders.
     schedule: ``constant``, or ``cosine`` down to zero at the end.
-    warmup_steps: steps of linear growth of the rate from zero.
+    warmup_updates: updates of linear growth of the rate from zero.
     gradient_clip: largest norm of the gradient of all parameters together, None for no limit.
-    average_decay: decay per step of the averaged weights that are validated and exported, None to use the
+    average_decay: decay per update of the averaged weights that are validated and exported, None to use the
         fitted weights themselves.
+    validate_every: updates between validations; there is one at the end.
+    checkpoint_every: updates between checkpoints; there is one at every validation.
+    precision: of the network's arithmetic on a GPU; parameters and losses are float32.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(gt=0)
+    updates: int = Field(gt=0)
     batch: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
+    reference_batch: int | None = Field(default=None, gt=0)
     schedule: Literal["constant", "cosine"]
-    warmup_steps: int = Field(default=0, ge=0)
+    warmup_updates: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
     gradient_clip: float | None = Field(default=None, gt=0)
     average_decay: float | None = Field(default=None, gt=0, lt=1)
+    validate_every: int = Field(default=1000, gt=0)
+    checkpoint_every: int = Field(default=100, gt=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
 
-    def rate_factor(self, step: int, total_steps: int) -> float:
-        """Factor on the learning rate for the update number ``step``, counted from 0."""
-        if step < self.warmup_steps:
-            return (step + 1) / self.warmup_steps
+    def rate(self, update: int) -> float:
+        """Learning rate of the update number ``update``, counted from 0."""
+        scale = self.batch / self.reference_batch if self.reference_batch else 1.0
+        return self.learning_rate * scale * self._factor(update)
+
+    def _factor(self, update: int) -> float:
+        if update < self.warmup_updates:
+            return (update + 1) / self.warmup_updates
         if self.schedule == "constant":
             return 1.0
-        done = (step - self.warmup_steps) / max(total_steps - self.warmup_steps, 1)
-        return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+        done = (update - self.warmup_updates) / max(self.updates - self.warmup_updates, 1)
+        return 0.5 * (1 + math.cos(math.pi * done))
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What is fitted: the loss of a batch, the number of samples, and the scores after each epoch.
+class Part:
+    """A part of a loss over this process's samples: a sum, with gradient, and what it is to be divided by."""
 
-    loss: network and sample numbers to a scalar with gradient.
+    total: Tensor
+    count: Tensor
+
+
+@dataclass(frozen=True)
+class Objective(Generic[Batch]):
+    """What is fitted: samples, how a batch is read and what it costs, and the scores of a validation.
+
+    samples: their number.
+    read: numbers of samples to a batch in memory; called from another thread.
+    loss: network, batch, and a generator for all chance that must not depend on the number of processes, to
+        the parts of the loss. The generator has drawn nothing yet and is the same in every process.
     validate: network in evaluation mode to scores by name; ``loss`` must be among them.
     """
 
-    loss: Callable[[nn.Module, NDArray[np.intp]], Tensor]
     samples: int
+    read: Callable[[Indices], Batch]
+    loss: Callable[[nn.Module, Batch, torch.Generator], Sequence[Part]]
     validate: Callable[[nn.Module], dict[str, float]]
 
 
@@ -118,43 +158,94 @@ def write_whole(path: Path, content: Any) -> None:
     temporary.replace(path)
 
 
-class Run:
+def batches(samples: int, batch: int, seed: int, first: int, end: int) -> Iterator[Indices]:
+    """Numbers of the samples of the updates ``first`` to before ``end``.
+
+    Shuffled passes over all samples, one after the other, cut into batches: every update has as many.
+    """
+    number, order = -1, np.empty(0, np.intp)
+    for update in range(first, end):
+        chosen = []
+        for position in range(update * batch, (update + 1) * batch):
+            if position // samples != number:
+                number = position // samples
+                order = np.random.default_rng((seed, number)).permutation(samples)
+            chosen.append(order[position % samples])
+        yield np.array(chosen)
+
+
+class Run(Generic[Batch]):
     """A training run in a folder.
 
     Args:
         folder: where checkpoints, weights and curves are kept; a checkpoint found there is continued.
-        network: freshly initialised; its state is replaced by the checkpoint's.
+        network: freshly initialised, on its device; its state is replaced by the checkpoint's.
         optimisation: the settings.
-        seed: fixes the order of the samples of every epoch.
+        seed: fixes the order of the samples and everything else that is drawn.
+        rate_factors: beginnings of parameter names, and the factor on their learning rate; 0 keeps these
+            parameters as they are.
+
+    Raises:
+        InputError: the checkpoint is of another network.
     """
 
-    def __init__(self, folder: Path, network: nn.Module, optimisation: Optimisation, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        network: nn.Module,
+        optimisation: Optimisation,
+        seed: int,
+        rate_factors: dict[str, float] | None = None,
+    ) -> None:
         self.folder = folder
-        self.network = network
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimisation = optimisation
         self.seed = seed
         self.average = copy.deepcopy(network)
         self.optimiser = torch.optim.AdamW(
-            network.parameters(),
+            _groups(network, rate_factors or {}),
             lr=optimisation.learning_rate,
             betas=optimisation.betas,
             weight_decay=optimisation.weight_decay,
         )
-        self.epoch = 0
-        self.step = 0
+        self.fixed = [
+            network.get_submodule(name) for name, factor in (rate_factors or {}).items() if not factor
+        ]
+        self.update = 0
         self.best_loss = math.inf
         self.rows: list[dict[str, float]] = []
         if (folder / CHECKPOINT).exists():
             self._resume()
+        self._parallel = (
+            DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=True)
+            if distribution.together()
+            else network
+        )
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
 
     def _resume(self) -> None:
-        state = torch.load(self.folder / CHECKPOINT, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        torch.set_rng_state(state["random"])
-        self.epoch, self.step, self.best_loss = state["epoch"], state["step"], state["best_loss"]
+        state = torch.load(self.folder / CHECKPOINT, weights_only=True, map_location=self._device)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                "The checkpoint is of another architecture",
+                where=str(self.folder / CHECKPOINT),
+                got=str(error)[:500],
+                advice="choose another folder for this run",
+            ) from error
+        torch.set_rng_state(state["random"].cpu())
+        self.update, self.best_loss = state["update"], state["best_loss"]
         self.rows = state["rows"]
+        self._sums = state["sums"]
+
+    _sums: tuple[float, int] = (0.0, 0)
+    """Loss since the last validation, and over how many updates."""
 
     def _save(self) -> None:
         write_whole(
@@ -164,90 +255,163 @@ class Run:
                 "average": self.average.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "random": torch.get_rng_state(),
-                "epoch": self.epoch,
-                "step": self.step,
+                "update": self.update,
                 "best_loss": self.best_loss,
                 "rows": self.rows,
+                "sums": self._sums,
             },
         )
 
-    def fit(self, objective: Objective, last_epoch: int | None = None) -> None:
-        """Runs to the last epoch of the settings, or stops early after ``last_epoch`` epochs in total.
+    def fit(self, objective: Objective[Batch], last_update: int | None = None) -> None:
+        """Runs to the last update of the settings, or stops early after ``last_update`` updates in total.
 
         Raises:
-            Diverged: the loss of a batch is not finite; the message names the epoch and the samples.
+            Diverged: the loss of a batch is not finite; the message names the update and the samples.
         """
         settings = self.optimisation
-        steps = math.ceil(objective.samples / settings.batch)
-        end = settings.epochs if last_epoch is None else min(last_epoch, settings.epochs)
+        end = settings.updates if last_update is None else min(last_update, settings.updates)
         progress = Progress(
-            "training", settings.epochs * objective.samples, "samples", done=self.epoch * objective.samples
+            "training",
+            settings.updates * settings.batch,
+            "samples",
+            done=self.update * settings.batch,
+            quiet=distribution.rank() > 0,
         )
-        while self.epoch < end:
-            loss = self._run_epoch(objective, steps, progress)
-            validated = self.average if settings.average_decay else self.network
-            validated.eval()
-            with torch.no_grad():
-                scores = objective.validate(validated)
-            self.epoch += 1
-            self.rows.append(
-                {"epoch": self.epoch, "training_loss": loss, "samples_per_second": progress.rate}
-                | {f"validation_{name}": value for name, value in scores.items()}
-            )
-            self._keep(validated, scores["loss"])
+        clock = _Clock()
+        for indices, batch in _read_ahead(objective, self._batches(objective.samples, end), clock):
+            loss = self._step(objective, indices, batch)
+            self.update += 1
+            self._sums = (self._sums[0] + loss, self._sums[1] + 1)
+            mean = self._sums[0] / self._sums[1]
+            progress.advance(settings.batch, f"loss {mean:.4f}, waiting for data {100 * clock.share:.0f} %")
+            if self.update % settings.validate_every == 0 or self.update == settings.updates:
+                self._validate(objective, mean, progress.rate, clock.share)
+            elif self.update % settings.checkpoint_every == 0 or self.update == end:
+                self._save_alone()
 
-    def _run_epoch(self, objective: Objective, steps: int, progress: Progress) -> float:
-        generator = np.random.default_rng((self.seed, self.epoch))
-        order = generator.permutation(objective.samples)
-        total, seen = 0.0, 0
-        self.network.train()
-        for indices in np.array_split(order, steps):
-            total += self._update(objective, indices, steps) * len(indices)
-            seen += len(indices)
-            progress.advance(len(indices), f"epoch {self.epoch + 1}, loss {total / seen:.4f}")
-        return total / objective.samples
+    def _batches(self, samples: int, end: int) -> Iterator[Indices]:
+        part = distribution.share(self.optimisation.batch)
+        for indices in batches(samples, self.optimisation.batch, self.seed, self.update, end):
+            yield indices[part]
 
-    def _update(self, objective: Objective, indices: NDArray[np.intp], steps: int) -> float:
+    def _step(self, objective: Objective[Batch], indices: Indices, batch: Batch) -> float:
         settings = self.optimisation
-        rate = settings.learning_rate * settings.rate_factor(self.step, settings.epochs * steps)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = settings.rate(self.update) * group["factor"]
         self.optimiser.zero_grad(set_to_none=True)
-        loss = objective.loss(self.network, indices)
-        if not torch.isfinite(loss):
+        self._parallel.train()
+        for module in self.fixed:
+            module.eval()
+        generator = torch.Generator().manual_seed(hash((self.seed, self.update)) % 2**63)
+        with torch.autocast(
+            self._device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
+        ):
+            parts = objective.loss(self._parallel, batch, generator)
+        # The wrapper takes the mean of the gradients; the counts are those of all processes.
+        shares = [part.total.float() / distribution.total(part.count) for part in parts]
+        loss = torch.stack(shares).sum() * distribution.world()
+        value = float(distribution.total(loss)) / distribution.world()
+        if not math.isfinite(value):
             raise Diverged(
                 "The loss is not finite",
-                where=f"epoch {self.epoch + 1}, step {self.step + 1}, samples {indices.tolist()}",
-                got=str(loss.item()),
+                where=f"update {self.update + 1}, samples {indices.tolist()}",
+                got=str(value),
                 advice="look at these samples, or lower the learning rate",
             )
         loss.backward()  # type: ignore[no-untyped-call]
         if settings.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), settings.gradient_clip)
         self.optimiser.step()
-        self.step += 1
         self._follow()
-        return loss.item()
+        return value
 
     @torch.no_grad()
     def _follow(self) -> None:
         """Moves the averaged weights; early on they follow faster, so that the start is forgotten."""
         if self.optimisation.average_decay is None:
             return
-        decay = min(self.optimisation.average_decay, (1 + self.step) / (10 + self.step))
+        decay = min(self.optimisation.average_decay, (2 + self.update) / (11 + self.update))
         averaged: list[Tensor] = list(self.average.parameters())
         fitted: list[Tensor] = list(self.network.parameters())
         torch._foreach_lerp_(averaged, fitted, 1 - decay)
         for mean, buffer in zip(self.average.buffers(), self.network.buffers(), strict=True):
             mean.copy_(buffer)
 
-    def _keep(self, validated: nn.Module, loss: float) -> None:
-        """Weights of the best epoch first: a kill in between repeats the epoch and finds the same."""
-        if loss < self.best_loss:
-            self.best_loss = loss
-            write_whole(self.folder / WEIGHTS, validated.state_dict())
-        self._save()
+    def _validate(self, objective: Objective[Batch], loss: float, rate: float, waiting: float) -> None:
+        """Weights of the best validation first: a kill in between repeats it and finds the same."""
+        if distribution.rank() == 0:
+            validated = self.average if self.optimisation.average_decay else self.network
+            validated.eval()
+            with torch.no_grad():
+                scores = objective.validate(validated)
+            self.rows.append(
+                {
+                    "update": self.update,
+                    "training_loss": loss,
+                    "learning_rate": self.optimisation.rate(self.update - 1),
+                    "samples_per_second": rate,
+                    "waiting_share": waiting,
+                }
+                | {f"validation_{name}": value for name, value in scores.items()}
+            )
+            if scores["loss"] < self.best_loss:
+                self.best_loss = scores["loss"]
+                write_whole(self.folder / WEIGHTS, validated.state_dict())
+        self._sums = (0.0, 0)
+        self._save_alone()
+
+    def _save_alone(self) -> None:
+        if distribution.rank() == 0:
+            self._save()
+            self._write_curves()
+        distribution.wait()
+
+    def _write_curves(self) -> None:
+        if not self.rows:
+            return
         with (self.folder / CURVES).open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+def _groups(network: nn.Module, rate_factors: dict[str, float]) -> list[dict[str, Any]]:
+    """Parameters by factor on the learning rate; those with the factor 0 get no gradient."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        factor = next((value for start, value in rate_factors.items() if name.startswith(f"{start}.")), 1.0)
+        parameter.requires_grad_(factor > 0)
+        if factor:
+            groups.setdefault(factor, []).append(parameter)
+    return [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
+
+
+class _Clock:
+    """Which share of the time is spent waiting."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._waited = 0.0
+
+    @property
+    def share(self) -> float:
+        return self._waited / max(time.monotonic() - self._start, 1e-9)
+
+    def waited(self, seconds: float) -> None:
+        self._waited += seconds
+
+
+def _read_ahead(
+    objective: Objective[Batch], numbers: Iterator[Indices], clock: _Clock
+) -> Iterator[tuple[Indices, Batch]]:
+    """Batches in order; while one is worked on, the next is read."""
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = next(numbers, None)
+        future = None if upcoming is None else reader.submit(objective.read, upcoming)
+        while upcoming is not None and future is not None:
+            started = time.monotonic()
+            batch = future.result()
+            clock.waited(time.monotonic() - started)
+            current, upcoming = upcoming, next(numbers, None)
+            future = None if upcoming is None else reader.submit(objective.read, upcoming)
+            yield current, batch

@@ -1,190 +1,269 @@
 """Fits the three-class post-processor.
 
 ``python -m training.finetune --config training/configs/nano.toml --out runs/nano``. The same command goes on
-where a stopped run was and ends at the same weights.
+where a stopped run was and ends at the same weights. ``torchrun --nproc-per-node N -m training.finetune ...``
+shares every batch among N processes.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
-import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from service.channels import THRESHOLDS_MM
-from service.errors import InputError, SettingsError
-from training.engine import WEIGHTS, Objective, Optimisation, Run, code_commit, prepare
+from service.errors import InputError
+from training import distribution, losses
+from training.batch import VALIDATION_BATCH, Batch, cropped, read
+from training.configuration import (
+    PROVENANCE,
+    TrainingSettings,
+    claim,
+    machine,
+    network_of,
+    parse_arguments,
+    read_settings,
+)
+from training.engine import WEIGHTS, Objective, Part, Run, code_commit, prepare
 from training.labels import LABELS, Labelling
-from training.losses import weighted_soft_cross_entropy
-from training.networks.segmentation import ARCHITECTURES, Architecture, Segmentation
-from training.samples import DataSettings, Split
+from training.networks.catalogue import FRESH, InternImageSettings, transfer
+from training.networks.heads import HEADS, HeadName
+from training.networks.masking import MaskedEmbedding
+from training.pretrain import load_pretrained
+from training.samples import Split
 
-PROVENANCE = "run.json"
 
+class TransferSettings(BaseModel):
+    """``[transfer]``: everything but the decoder comes from a pre-trained run.
 
-class Configuration(BaseModel):
-    """One experiment. Unknown keys are refused.
-
-    data: the archive and its splits.
-    architecture: a name of ``ARCHITECTURES`` or a table with the fields of ``Architecture``.
-    labels: how observed rain becomes a distribution over the classes (``training.labels``).
-    class_weights: weights of no rain, rain and heavy rain in the loss.
-    only_wet_samples: leave training samples out in which no precipitation was observed.
+    pretrained: folder of the run.
+    rate_factor: on the learning rate of what is carried over; 0 keeps it fixed, as in Figure 1 of the paper.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int
-    threads: int = Field(default=2, gt=0)
-    data: DataSettings
-    architecture: Architecture
+    pretrained: Path
+    rate_factor: float = Field(ge=0, le=1)
+
+
+class LossSettings(BaseModel):
+    """``[loss]``: the weight of each part.
+
+    classes: weighted soft cross-entropy (equation 2 of the paper).
+    amount: squared error of log(1 + rain), the second task of CAMT; the network has one output more.
+    csi: one less the soft critical success index.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classes: float = Field(default=1.0, ge=0)
+    amount: float = Field(default=0.0, ge=0)
+    csi: float = Field(default=0.0, ge=0)
+
+
+class Configuration(TrainingSettings):
+    """One fine-tuning.
+
+    head: what the outputs of the network mean (``training.networks.heads``).
+    labels: how observed rain becomes a distribution over the classes (``training.labels``).
+    class_weights: weights of no rain, rain and heavy rain in the loss.
+    loss: the parts of the loss.
+    mask_ratio: share of the tokens that are masked in training; none are at inference.
+    transfer: what the network starts from; chance, without the table.
+    crop: height and width of a random part of the fields that an update sees, for networks that take any.
+    only_wet_samples: leave training samples out in which no precipitation was observed.
+    """
+
+    head: HeadName = "softmax"
     labels: Labelling
     class_weights: tuple[float, float, float]
+    loss: LossSettings = LossSettings()
+    mask_ratio: float = Field(default=0.0, ge=0, lt=1)
+    transfer: TransferSettings | None = None
+    crop: tuple[int, int] | None = None
     only_wet_samples: bool = True
-    optimisation: Optimisation
 
-    @field_validator("architecture", mode="before")
-    @classmethod
-    def _by_name(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            if value not in ARCHITECTURES:
-                raise ValueError(f"no architecture {value!r}; there are {sorted(ARCHITECTURES)}")
-            return ARCHITECTURES[value]
-        return value
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        embedded = isinstance(self.network, InternImageSettings) and self.network.embedding is not None
+        if self.mask_ratio and not embedded:
+            raise ValueError("mask_ratio needs a network with an embedding")
+        if self.transfer and not isinstance(self.network, InternImageSettings):
+            raise ValueError("transfer needs the network internimage")
+        if self.crop and (embedded or not isinstance(self.network, InternImageSettings)):
+            raise ValueError("crop needs the network internimage without an embedding")
+        return self
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the network's result."""
+        return HEADS[self.head].logits + (self.loss.amount > 0)
 
 
 class Provenance(BaseModel):
-    """``run.json``: what a run was made from."""
+    """``run.json``: what a run was made from.
+
+    weights_digest of ``pretrained``: sha256 of the file, None without transfer. processes: that shared the
+    batches when the run began.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     configuration: Configuration
     data_digest: str
+    statistics_digest: str
+    pretrained_digest: str | None
     commit: str
     torch: str
     machine: str
+    processes: int
     samples: int
 
 
-def read_configuration(path: Path) -> Configuration:
-    """Reads a TOML file.
+class Loss:
+    """The loss of a batch, and the scores of a validation.
 
-    Raises:
-        SettingsError: unreadable, an unknown key, or a value out of bounds; names each of them.
+    Args:
+        configuration: the settings.
+        embedding: draws the masks; None where the network has none.
     """
-    try:
-        return Configuration.model_validate(tomllib.loads(path.read_text()))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError("The configuration cannot be read", where=str(path), got=str(error)) from error
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
-        )
-        raise SettingsError("The configuration is not valid", where=str(path), got=problems) from error
 
+    def __init__(self, configuration: Configuration, embedding: MaskedEmbedding | None) -> None:
+        self._configuration = configuration
+        self._embedding = embedding
+        self._head = HEADS[configuration.head]()
 
-def batch_loss(
-    configuration: Configuration, split: Split, network: nn.Module, indices: NDArray[np.intp]
-) -> Tensor:
-    """The loss over some samples of a split; cells without observation do not count."""
-    logits = network(torch.from_numpy(split.fields(indices)))
-    rain_mm = torch.from_numpy(split.rain_mm(indices))
-    labels = LABELS[configuration.labels](rain_mm)
-    return weighted_soft_cross_entropy(logits, labels, configuration.class_weights, ~rain_mm.isnan())
+    def training(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Sequence[Part]:
+        """Parts of the loss, with this process's masks among those of the whole batch."""
+        configuration = self._configuration
+        batch = cropped(batch, configuration.crop, generator)
+        arguments: list[Tensor] = [batch.fields]
+        if self._embedding is not None and configuration.mask_ratio:
+            whole = configuration.optimisation.batch
+            masked = self._embedding.draw(whole, configuration.mask_ratio, generator)
+            arguments.append(masked[distribution.share(whole)].to(batch.fields.device))
+        return self.parts(network(*arguments).float(), batch.rain_mm)
 
-
-def validation_scores(configuration: Configuration, split: Split, network: nn.Module) -> dict[str, float]:
-    """Mean loss, and CSI of the most probable class at each threshold, counts summed first."""
-    total = cells = 0.0
-    counts = np.zeros((len(THRESHOLDS_MM), 3))
-    for indices in np.array_split(np.arange(len(split)), max(len(split) // 16, 1)):
-        logits = network(torch.from_numpy(split.fields(indices)))
-        rain_mm = torch.from_numpy(split.rain_mm(indices))
+    def parts(self, outputs: Tensor, rain_mm: Tensor) -> list[Part]:
+        """Parts of the loss of the network's outputs; cells without observation do not count."""
+        configuration, weights = self._configuration, self._configuration.loss
         observed = ~rain_mm.isnan()
-        labels = LABELS[configuration.labels](rain_mm)
-        loss = weighted_soft_cross_entropy(logits, labels, configuration.class_weights, observed)
-        total += loss.item() * observed.sum().item()
-        cells += observed.sum().item()
-        predicted = logits.argmax(dim=1)
-        for index, threshold in enumerate(THRESHOLDS_MM):
-            event, warning = rain_mm >= threshold, (predicted > index) & observed
-            counts[index] += [(event & warning).sum(), (event & ~warning).sum(), (~event & warning).sum()]
-    csi = counts[:, 0] / np.maximum(counts.sum(axis=1), 1)
-    scores = {
-        f"csi_{threshold:g}mm": float(value) for threshold, value in zip(THRESHOLDS_MM, csi, strict=True)
-    }
-    return {"loss": total / cells, **scores}
-
-
-def _check(configuration: Configuration, split: Split) -> None:
-    if len(split.input_names) != configuration.architecture.inputs:
-        raise InputError(
-            "The archive does not fit the architecture",
-            where=str(configuration.data.archive),
-            expected=f"{configuration.architecture.inputs} channels",
-            got=str(len(split.input_names)),
-        )
-
-
-def _claim(out: Path, provenance: Provenance) -> None:
-    """Writes what the run is made from, or makes sure that the folder's run is made from the same."""
-    path = out / PROVENANCE
-    if path.exists():
-        stored = Provenance.model_validate_json(path.read_text())
-        if (stored.configuration, stored.data_digest) != (provenance.configuration, provenance.data_digest):
-            raise SettingsError(
-                "The folder holds a run with another configuration or other data",
-                where=str(out),
-                advice="choose another folder for this run",
+        logarithms = self._head(outputs)
+        parts = []
+        if weights.classes:
+            labels = LABELS[configuration.labels](rain_mm)
+            part = losses.weighted_soft_cross_entropy(
+                logarithms, labels, configuration.class_weights, observed
             )
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(provenance.model_dump_json(indent=2) + "\n")
+            parts.append(Part(weights.classes * part.total, part.count))
+        if weights.amount:
+            part = losses.amount_error(outputs[:, self._head.logits], rain_mm, observed)
+            parts.append(Part(weights.amount * part.total, part.count))
+        if weights.csi:
+            part = losses.soft_csi_loss(logarithms, rain_mm, observed)
+            parts.append(Part(weights.csi * part.total, part.count))
+        return parts
+
+    def validation(self, network: nn.Module, split: Split, device: torch.device) -> dict[str, float]:
+        """Mean loss, and CSI of the most probable class at each threshold, counts summed first."""
+        totals: dict[int, list[float]] = {}
+        counts = np.zeros((len(THRESHOLDS_MM), 3))
+        for indices in np.array_split(np.arange(len(split)), max(len(split) // VALIDATION_BATCH, 1)):
+            batch = read(split, indices, device)
+            outputs = network(batch.fields).float()
+            for number, part in enumerate(self.parts(outputs, batch.rain_mm)):
+                total = totals.setdefault(number, [0.0, 0.0])
+                total[0] += part.total.item()
+                total[1] += float(part.count)
+            counts += _counts(self._head(outputs).argmax(dim=1), batch.rain_mm)
+        csi = counts[:, 0] / np.maximum(counts.sum(axis=1), 1)
+        scores = {
+            f"csi_{threshold:g}mm": float(value) for threshold, value in zip(THRESHOLDS_MM, csi, strict=True)
+        }
+        return {"loss": sum(total / count for total, count in totals.values()), **scores}
 
 
-def finetune(configuration: Configuration, out: Path, last_epoch: int | None = None) -> Run:
-    """Fits, or goes on fitting, and returns the run; the weights of the best epoch are in its folder.
+def _counts(predicted: Tensor, rain_mm: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Hits, misses, false alarms (threshold, 3) of classes (sample, y, x)."""
+    observed = ~rain_mm.isnan()
+    rows = []
+    for index, threshold in enumerate(THRESHOLDS_MM):
+        event, warning = rain_mm >= threshold, (predicted > index) & observed
+        rows.append([(event & warning).sum(), (event & ~warning).sum(), (~event & warning).sum()])
+    return np.array([[float(number) for number in row] for row in rows])
+
+
+def finetune(configuration: Configuration, out: Path, last_update: int | None = None) -> Run[Batch]:
+    """Fits, or goes on fitting, and returns the run; the weights of the best validation are in its folder.
 
     Raises:
-        InputError: no archive, an empty split, or other channels than the architecture has.
+        InputError: no archive, an empty split, a network that does not fit it, or a pre-trained run of
+            another architecture or other data.
         SettingsError: the folder holds another run.
         Diverged: a loss that is not finite.
     """
     training = Split(configuration.data, "train", wet_only=configuration.only_wet_samples)
     validation = Split(configuration.data, "validation")
-    _check(configuration, training)
+    prepare(configuration.seed, configuration.threads)
+    network = network_of(configuration, training, configuration.outputs)
+    if configuration.crop:
+        _check_crop(configuration.crop, training.field_shape)
+    pretrained_digest, rate_factors = None, {}
+    if configuration.transfer is not None:
+        pretrained_digest, rate_factors = _carry_over(configuration.transfer, network, training)
     provenance = Provenance(
         configuration=configuration,
         data_digest=training.description.digest,
+        statistics_digest=training.description.statistics_digest,
+        pretrained_digest=pretrained_digest,
         commit=code_commit(),
         torch=torch.__version__,
-        machine=f"{platform.machine()}, {configuration.threads} threads",
+        machine=machine(configuration),
+        processes=distribution.world(),
         samples=len(training),
     )
-    _claim(out, provenance)
-    prepare(configuration.seed, configuration.threads)
-    run = Run(out, Segmentation(configuration.architecture), configuration.optimisation, configuration.seed)
+    claim(out, provenance, ("configuration", "data_digest", "statistics_digest", "pretrained_digest"))
+    device = torch.device(configuration.device)
+    embedding = getattr(network, "embedding", None)
+    run: Run[Batch] = Run(
+        out, network.to(device), configuration.optimisation, configuration.seed, rate_factors
+    )
+    loss = Loss(configuration, embedding)
     run.fit(
         Objective(
-            loss=lambda network, indices: batch_loss(configuration, training, network, indices),
             samples=len(training),
-            validate=lambda network: validation_scores(configuration, validation, network),
+            read=lambda indices: read(training, indices, device),
+            loss=loss.training,
+            validate=lambda validated: loss.validation(validated, validation, device),
         ),
-        last_epoch,
+        last_update,
     )
     return run
 
 
-def load_run(folder: Path) -> tuple[Provenance, Segmentation]:
-    """The provenance of a run and its best network, in evaluation mode.
+def _check_crop(crop: tuple[int, int], field_shape: tuple[int, int]) -> None:
+    if any(part > whole for part, whole in zip(crop, field_shape, strict=True)):
+        raise InputError(
+            "The crop is larger than the fields", expected=f"at most {field_shape}", got=str(crop)
+        )
+
+
+def _carry_over(settings: TransferSettings, network: nn.Module, split: Split) -> tuple[str, dict[str, float]]:
+    """Takes the pre-trained parameters over; returns their digest and their factors on the learning rate."""
+    state, digest = load_pretrained(settings.pretrained, split)
+    transfer(network, state)
+    carried = [name for name, _ in network.named_children() if f"{name}." != FRESH]
+    return digest, dict.fromkeys(carried, settings.rate_factor)
+
+
+def load_run(folder: Path) -> tuple[Provenance, nn.Module]:
+    """The provenance of a run and its best network, on the CPU and in evaluation mode.
 
     Raises:
         InputError: no run, no weights yet, or weights of another architecture.
@@ -194,9 +273,10 @@ def load_run(folder: Path) -> tuple[Provenance, Segmentation]:
             "No fitted weights", where=str(folder), advice="run python -m training.finetune first"
         )
     provenance = Provenance.model_validate_json((folder / PROVENANCE).read_text())
-    network = Segmentation(provenance.configuration.architecture)
+    configuration = provenance.configuration
+    network = network_of(configuration, Split(configuration.data, "validation"), configuration.outputs)
     try:
-        network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
+        network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
     except RuntimeError as error:
         raise InputError(
             "The weights are of another architecture", where=str(folder / WEIGHTS), got=str(error)[:500]
@@ -206,12 +286,12 @@ def load_run(folder: Path) -> tuple[Provenance, Segmentation]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.finetune", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    run = finetune(read_configuration(arguments.config), arguments.out)
-    print(json.dumps(run.rows[-1], indent=2))
+    arguments = parse_arguments("python -m training.finetune", __doc__)
+    configuration = read_settings(Configuration, arguments.config, dict(arguments.set))
+    with distribution.processes(configuration.device):
+        run = finetune(configuration, arguments.out)
+    if run.rows and distribution.rank() == 0:
+        print(json.dumps(run.rows[-1], indent=2))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """From observed rain to the target distribution over the classes.
 
-Every labelling is a set of exceedances e_k in [0, 1], how far an amount counts as having reached the threshold
-r_k, from which the distribution follows:
+Every labelling is a set of exceedances e_k in [0, 1], how far an amount counts as having reached a
+threshold r_k, from which the distribution follows:
 
     p(y) = (1 - e_0, e_0 - e_1, ..., e_last)
 
 ``A``: the paper's continuous labels (section 2.2, Algorithm 1). The printed formulas of Algorithm 1 give
-negative entries; the reading that fits its prose and Figure 2 interpolates between the nodes 0, r_0, r_1, ...:
+negative entries; the reading that fits its prose and Figure 2 interpolates between 0, r_0, r_1, ...:
 
     e_k(y) = clip((y - r_(k-1)) / (r_k - r_(k-1)), 0, 1),   r_(-1) = 0
 

@@ -15,6 +15,7 @@ class Progress:
         done: steps that an earlier run had finished; they do not count for the rate.
         interval_s: seconds between reports; None for 1 on a terminal and 20 elsewhere.
         stream: where to report, standard error if None.
+        quiet: never report.
     """
 
     def __init__(
@@ -26,11 +27,13 @@ class Progress:
         done: int = 0,
         interval_s: float | None = None,
         stream: TextIO | None = None,
+        quiet: bool = False,
     ) -> None:
         self._label, self._total, self._unit = label, total, unit
         self._first = self._done = done
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
+        self._quiet = quiet
         self._interval_s = interval_s if interval_s is not None else (1.0 if self._terminal else 20.0)
         self._start = time.monotonic()
         self._reported = self._start
@@ -45,7 +48,7 @@ class Progress:
         self._done += steps
         now = time.monotonic()
         finished = self._done >= self._total
-        if not finished and now - self._reported < self._interval_s:
+        if self._quiet or (not finished and now - self._reported < self._interval_s):
             return
         self._reported = now
         line = self.line(note)

@@ -119,6 +119,11 @@ class Split:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def field_shape(self) -> tuple[int, int]:
+        """(y, x)."""
+        return self._archive.field_shape
+
     def physical(self, index: int) -> Floats:
         """Inputs (channel, y, x) in physical units."""
         return self._archive.inputs(int(self._rows[index]))

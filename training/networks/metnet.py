@@ -26,13 +26,14 @@ import torch
 from torch import Tensor, nn
 
 from training.networks.internimage import ChannelNorm, check_grid
+from training.networks.normalisation import BatchNorm1d, BatchNorm2d
 
 LAYERS = 3
 BLOCKS = 2
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU())
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), BatchNorm2d(outputs), nn.ReLU())
 
 
 class LSTMCell(nn.Module):
@@ -72,7 +73,7 @@ class AxialAttention(nn.Module):
         self.deep = channels // groups
         self.key = max(self.deep // 2, 1)
         self.projection = nn.Conv1d(channels, groups * (2 * self.key + self.deep), 1, bias=False)
-        self.norm = nn.BatchNorm1d(groups * (2 * self.key + self.deep))
+        self.norm = BatchNorm1d(groups * (2 * self.key + self.deep))
         self.relative = nn.Parameter(torch.randn(2 * self.key + self.deep, 2 * cells - 1) / sqrt(self.deep))
         index = torch.arange(cells)
         self.register_buffer("position", index[None, :] - index[:, None] + cells - 1, persistent=False)
@@ -97,13 +98,11 @@ class AxialBlock(nn.Module):
 
     def __init__(self, channels: int, inner: int, groups: int, height: int, width: int) -> None:
         super().__init__()
-        self.narrow = nn.Sequential(
-            nn.Conv2d(channels, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU()
-        )
+        self.narrow = nn.Sequential(nn.Conv2d(channels, inner, 1, bias=False), BatchNorm2d(inner), nn.ReLU())
         self.columns = AxialAttention(inner, groups, height)
         self.rows = AxialAttention(inner, groups, width)
         self.widen = nn.Sequential(
-            nn.ReLU(), nn.Conv2d(inner, channels, 1, bias=False), nn.BatchNorm2d(channels)
+            nn.ReLU(), nn.Conv2d(inner, channels, 1, bias=False), BatchNorm2d(channels)
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from training.networks.internimage import check_grid
+from training.networks.normalisation import BatchNorm2d
 
 LEVELS = 4
 """Halvings of the grid; sides must be multiples of 2**4 = 16 cells."""
@@ -19,7 +20,7 @@ def _pair(inputs: int, outputs: int) -> nn.Sequential:
     for channels in (inputs, outputs):
         layers += [
             nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
+            BatchNorm2d(outputs),
             nn.ReLU(),
         ]
     return nn.Sequential(*layers)

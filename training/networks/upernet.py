@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from training.networks.internimage import resized
+from training.networks.normalisation import BatchNorm2d
 
 POOL_SCALES = (1, 2, 3, 6)
 
 
 def _convolution(inputs: int, outputs: int, size: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False), BatchNorm2d(outputs), nn.ReLU()
     )
 
 

@@ -1,0 +1,158 @@
+"""What pre-training and fine-tuning share: their settings, command line, network and provenance.
+
+Settings come from TOML files; unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import nn
+
+from service.errors import SettingsError
+from training import distribution
+from training.engine import Optimisation
+from training.networks.catalogue import NetworkSettings, build
+from training.samples import DataSettings, Split
+
+PROVENANCE = "run.json"
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+class TrainingSettings(BaseModel):
+    """What pre-training and fine-tuning have in common.
+
+    seed: decides everything that is drawn.
+    threads: of the CPU.
+    device: where the network computes.
+    data: the archive and its splits.
+    network: one of ``training.networks.catalogue``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+    threads: int = Field(default=2, gt=0)
+    device: str = Field(default="cpu", pattern="^(cpu|cuda)$")
+    data: DataSettings
+    network: NetworkSettings
+    optimisation: Optimisation
+
+
+def read_settings(kind: type[Settings], path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Reads a TOML file.
+
+    Args:
+        kind: the model that it must fit.
+        path: the file.
+        overrides: values by dotted name (``data.label_share``) that take the place of those in the file.
+
+    Raises:
+        SettingsError: unreadable, an unknown key, or a value out of bounds; names each of them.
+    """
+    try:
+        content = tomllib.loads(path.read_text())
+        for name, value in (overrides or {}).items():
+            *tables, key = name.split(".")
+            table = content
+            for part in tables:
+                table = table.setdefault(part, {})
+            table[key] = value
+        return kind.model_validate(content)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError("The configuration cannot be read", where=str(path), got=str(error)) from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        )
+        raise SettingsError("The configuration is not valid", where=str(path), got=problems) from error
+
+
+def network_of(configuration: TrainingSettings, split: Split, outputs: int) -> nn.Module:
+    """A fresh network for a split.
+
+    Raises:
+        InputError: the network does not fit the archive.
+    """
+    height, width = split.field_shape
+    inputs = len(split.description.channels)
+    return build(
+        configuration.network,
+        inputs=inputs,
+        conditions=len(split.input_names) - inputs,
+        height=height,
+        width=width,
+        outputs=outputs,
+    )
+
+
+def claim(out: Path, provenance: Any, identity: Sequence[str]) -> None:
+    """Writes what the run is made from, or makes sure that the folder's run is made from the same.
+
+    Args:
+        out: folder of the run.
+        provenance: a model of pydantic.
+        identity: names of its fields that must be the same when a run goes on.
+
+    Raises:
+        SettingsError: the folder holds another run.
+    """
+    path = out / PROVENANCE
+    if path.exists():
+        stored = type(provenance).model_validate_json(path.read_text())
+        different = [name for name in identity if getattr(stored, name) != getattr(provenance, name)]
+        if different:
+            raise SettingsError(
+                "The folder holds another run",
+                where=str(out),
+                expected="the same " + ", ".join(identity),
+                got=f"another {', '.join(different)}",
+                advice="choose another folder for this run",
+            )
+        return
+    if distribution.rank() == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(provenance.model_dump_json(indent=2) + "\n")
+
+
+def machine(settings: TrainingSettings) -> str:
+    """What computes, for provenances."""
+    if settings.device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()}, {settings.threads} threads"
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """``name=value`` of the command line; the value as TOML has it."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not name=value")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def parse_arguments(program: str, description: str | None) -> argparse.Namespace:
+    """The command line that pre-training and fine-tuning share."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--set",
+        type=assignment,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a value in the place of the configuration's, such as seed=2 or data.label_share=0.2",
+    )
+    return parser.parse_args()

@@ -24,6 +24,7 @@ from training.networks.catalogue import NetworkSettings, build
 from training.samples import DataSettings, Split
 
 PROVENANCE = "run.json"
+EXTENDS = "extends"
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -49,7 +50,10 @@ class TrainingSettings(BaseModel):
 
 
 def read_settings(kind: type[Settings], path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Reads a TOML file.
+    """Reads a TOML file, and the one that it extends.
+
+    ``extends = "base.toml"`` (relative to the file) takes over what the file itself does not say. Of a table
+    with a ``name``, such as ``[network]``, nothing is taken over into one of another name.
 
     Args:
         kind: the model that it must fit.
@@ -60,7 +64,7 @@ def read_settings(kind: type[Settings], path: Path, overrides: Mapping[str, Any]
         SettingsError: unreadable, an unknown key, or a value out of bounds; names each of them.
     """
     try:
-        content = tomllib.loads(path.read_text())
+        content = _content(path)
         for name, value in (overrides or {}).items():
             *tables, key = name.split(".")
             table = content
@@ -75,6 +79,38 @@ def read_settings(kind: type[Settings], path: Path, overrides: Mapping[str, Any]
             f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
         )
         raise SettingsError("The configuration is not valid", where=str(path), got=problems) from error
+
+
+def configuration_files(path: Path) -> tuple[Path, ...]:
+    """The file and those that it extends.
+
+    Raises:
+        SettingsError: one of them cannot be read.
+    """
+    try:
+        base = tomllib.loads(path.read_text()).get(EXTENDS)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError("The configuration cannot be read", where=str(path), got=str(error)) from error
+    return (path, *configuration_files(path.parent / base)) if base else (path,)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for file in reversed(configuration_files(path)):
+        content = _merged(content, tomllib.loads(file.read_text()))
+    content.pop(EXTENDS, None)
+    return content
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    if own.get("name", base.get("name")) != base.get("name"):
+        return own
+    tables = {
+        key: _merged(base[key], value)
+        for key, value in own.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
+    return base | own | tables
 
 
 def network_of(configuration: TrainingSettings, split: Split, outputs: int) -> nn.Module:

@@ -56,7 +56,7 @@ class Optimisation(BaseModel):
     schedule: ``constant``, or ``cosine`` down to zero at the end.
     warmup_updates: updates of linear growth of the rate from zero.
     gradient_clip: largest norm of the gradient of all parameters together, None for no limit.
-    average_decay: decay per update of the averaged weights that are validated and exported, None to use the
+    average_decay: decay per update of the averaged weights that are validated and exported; 0 makes them the
         fitted weights themselves.
     validate_every: updates between validations; there is one at the end.
     checkpoint_every: updates between checkpoints; there is one at every validation.
@@ -74,7 +74,7 @@ class Optimisation(BaseModel):
     weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
     gradient_clip: float | None = Field(default=None, gt=0)
-    average_decay: float | None = Field(default=None, gt=0, lt=1)
+    average_decay: float = Field(default=0.0, ge=0, lt=1)
     validate_every: int = Field(default=1000, gt=0)
     checkpoint_every: int = Field(default=100, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -328,8 +328,6 @@ class Run(Generic[Batch]):
     @torch.no_grad()
     def _follow(self) -> None:
         """Moves the averaged weights; early on they follow faster, so that the start is forgotten."""
-        if self.optimisation.average_decay is None:
-            return
         decay = min(self.optimisation.average_decay, (2 + self.update) / (11 + self.update))
         averaged: list[Tensor] = list(self.average.parameters())
         fitted: list[Tensor] = list(self.network.parameters())
@@ -340,10 +338,9 @@ class Run(Generic[Batch]):
     def _validate(self, objective: Objective[Batch], loss: float, rate: float, waiting: float) -> None:
         """Weights of the best validation first: a kill in between repeats it and finds the same."""
         if distribution.rank() == 0:
-            validated = self.average if self.optimisation.average_decay else self.network
-            validated.eval()
+            self.average.eval()
             with torch.no_grad():
-                scores = objective.validate(validated)
+                scores = objective.validate(self.average)
             self.rows.append(
                 {
                     "update": self.update,
@@ -356,7 +353,7 @@ class Run(Generic[Batch]):
             )
             if scores["loss"] < self.best_loss:
                 self.best_loss = scores["loss"]
-                write_whole(self.folder / WEIGHTS, validated.state_dict())
+                write_whole(self.folder / WEIGHTS, self.average.state_dict())
         self._sums = (0.0, 0)
         self._save_alone()
 

@@ -34,6 +34,7 @@ from training.engine import WEIGHTS, Objective, Part, Run, code_commit, prepare
 from training.labels import LABELS, Labelling
 from training.networks.catalogue import FRESH, InternImageSettings, transfer
 from training.networks.heads import HEADS, HeadName
+from training.networks.internimage import STRIDE
 from training.networks.masking import MaskedEmbedding
 from training.pretrain import load_pretrained
 from training.samples import Split
@@ -98,6 +99,8 @@ class Configuration(TrainingSettings):
             raise ValueError("transfer needs the network internimage")
         if self.crop and (embedded or not isinstance(self.network, InternImageSettings)):
             raise ValueError("crop needs the network internimage without an embedding")
+        if self.crop and any(size % STRIDE for size in self.crop):
+            raise ValueError(f"the sides of a crop must be multiples of {STRIDE} cells")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""Runs commands in order, each once: skips what is finished, goes on where it was stopped, ends on time.
+"""Runs commands, each once: skips what is finished, goes on where it was stopped, ends on time.
 
 A command that ends well leaves a mark with a digest of itself, of the files that it reads and of the steps
 before it, so that a changed configuration runs again, with all that follows from it. The commands themselves
@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -25,6 +25,9 @@ from service.errors import InputError
 
 GRACE_S: Final = 60.0
 """What a command has to end by itself after SIGTERM."""
+
+POLL_S: Final = 0.05
+"""Between two looks at whether a command has ended."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,15 @@ class Runner:
     """Runs steps.
 
     Args:
-        marks: folder of the marks of finished steps.
-        minutes: after which the running command is stopped and no other begins; None for no end.
+        marks: folder of the marks of finished steps, and of what commands print when several run at once.
+        minutes: after which the running commands are stopped and no other begins; None for no end.
+        jobs: how many commands run at once.
     """
 
-    def __init__(self, marks: Path, minutes: float | None = None) -> None:
+    def __init__(self, marks: Path, minutes: float | None = None, jobs: int = 1) -> None:
         self.marks = marks
         self._end = None if minutes is None else time.monotonic() + 60 * minutes
+        self._jobs = jobs
 
     def finished(self, steps: Sequence[Step]) -> set[str]:
         """Names of the steps whose mark is that of the step as it is now.
@@ -78,32 +83,38 @@ class Runner:
         return {name for name, digest in digests.items() if self._mark_of(name) == digest}
 
     def run(self, steps: Sequence[Step]) -> Outcome:
-        """Runs what is not finished, in the order given. A failure holds up only what needs it.
+        """Runs what is not finished, as nearly in the order given as what each needs allows.
 
-        SIGTERM and SIGINT stop the running command and then the run.
+        A failure holds up only what needs it. SIGTERM and SIGINT stop the running commands and then the run.
 
         Raises:
             InputError: as ``finished``.
         """
         digests = _digests(steps)
         finished = self.finished(steps)
+        waiting = [step for step in steps if step.name not in finished]
         failed: list[str] = []
+        running: dict[str, subprocess.Popen[bytes]] = {}
         previous = signal.signal(signal.SIGTERM, _stop)
         try:
-            for number, step in enumerate(steps, start=1):
-                if step.name in finished or not finished.issuperset(step.after):
-                    continue
-                print(
-                    f"\n[{number}/{len(steps)}] {step.name}\npython -m {shlex.join(step.command)}", flush=True
-                )
-                if self._succeeds(step):
-                    self._write_mark(step, digests[step.name])
-                    finished.add(step.name)
-                else:
-                    failed.append(step.name)
+            while waiting or running:
+                ready = [step for step in waiting if finished.issuperset(step.after)]
+                for step in ready[: self._jobs - len(running)]:
+                    waiting.remove(step)
+                    running[step.name] = self._start(step, f"{len(steps) - len(waiting)}/{len(steps)}")
+                if not running:
+                    break
+                for name in self._ended(running):
+                    if running.pop(name).returncode == 0:
+                        self._write_mark(name, digests[name])
+                        finished.add(name)
+                    else:
+                        print(f"{name} failed{self._where(name)}", flush=True)
+                        failed.append(name)
         except (_Stopped, KeyboardInterrupt):
             pass
         finally:
+            _end(running.values())
             signal.signal(signal.SIGTERM, previous)
         names = [step.name for step in steps]
         return Outcome(
@@ -112,31 +123,48 @@ class Runner:
             waiting=tuple(name for name in names if name not in finished and name not in failed),
         )
 
-    def _succeeds(self, step: Step) -> bool:
-        left_s = None if self._end is None else self._end - time.monotonic()
-        if left_s is not None and left_s <= 0:
+    def _start(self, step: Step, place: str) -> subprocess.Popen[bytes]:
+        if self._end is not None and time.monotonic() >= self._end:
             raise _Stopped
+        print(f"\n[{place}] {step.name}\npython -m {shlex.join(step.command)}", flush=True)
         # In a group of its own: Ctrl-C at a terminal would reach the command twice.
-        process = subprocess.Popen([sys.executable, "-m", *step.command], start_new_session=True)  # noqa: S603
-        try:
-            return process.wait(left_s) == 0
-        except subprocess.TimeoutExpired:
-            raise _Stopped from None
-        finally:
-            _end(process)
+        command = [sys.executable, "-m", *step.command]
+        if self._jobs == 1:
+            return subprocess.Popen(command, start_new_session=True)  # noqa: S603
+        self.marks.mkdir(parents=True, exist_ok=True)
+        with self._log(step.name).open("ab") as log:
+            return subprocess.Popen(  # noqa: S603
+                command, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def _ended(self, running: Mapping[str, subprocess.Popen[bytes]]) -> list[str]:
+        """Waits until a command has ended; the names of all that have."""
+        while True:
+            ended = [name for name, process in running.items() if process.poll() is not None]
+            if ended:
+                return ended
+            if self._end is not None and time.monotonic() >= self._end:
+                raise _Stopped
+            time.sleep(POLL_S)
 
     def _path(self, name: str) -> Path:
         return self.marks / f"{name.replace('/', '.')}.json"
+
+    def _log(self, name: str) -> Path:
+        return self._path(name).with_suffix(".log")
+
+    def _where(self, name: str) -> str:
+        return f", see {self._log(name)}" if self._jobs > 1 else ""
 
     def _mark_of(self, name: str) -> str | None:
         path = self._path(name)
         return json.loads(path.read_text())["digest"] if path.exists() else None
 
-    def _write_mark(self, step: Step, digest: str) -> None:
+    def _write_mark(self, name: str, digest: str) -> None:
         self.marks.mkdir(parents=True, exist_ok=True)
-        path = self._path(step.name)
+        path = self._path(name)
         temporary = path.with_suffix(".part")
-        temporary.write_text(json.dumps({"command": shlex.join(step.command), "digest": digest}) + "\n")
+        temporary.write_text(json.dumps({"digest": digest}) + "\n")
         temporary.replace(path)
 
 
@@ -163,13 +191,15 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise _Stopped
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the command and all that it started, and SIGKILL if it does not end."""
-    if process.poll() is not None:
-        return
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def _end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    """SIGTERM to the commands and all that they started, and SIGKILL to what does not end."""
+    left = [process for process in processes if process.poll() is None]
+    for process in left:
+        os.killpg(process.pid, signal.SIGTERM)
+    end = time.monotonic() + GRACE_S
+    for process in left:
+        try:
+            process.wait(max(end - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -11,6 +11,7 @@ from training.archive_store import ArchiveWriter, CycleSamples, Header
 from training.domain import specification
 from training.engine import Optimisation
 from training.finetune import Configuration
+from training.networks.catalogue import InternImageSettings
 from training.networks.segmentation import Architecture
 from training.samples import DataSettings
 
@@ -23,16 +24,22 @@ SMALL = Architecture(
 
 @pytest.fixture
 def configuration(dataset: DataSettings) -> Configuration:
-    """Two epochs of a very small network."""
+    """Four updates of a very small network."""
     return Configuration(
         seed=3,
         threads=1,
         data=dataset,
-        architecture=SMALL,
+        network=InternImageSettings(name="internimage", size=SMALL),
         labels="A",
         class_weights=(1.0, 5.0, 10.0),
         optimisation=Optimisation(
-            epochs=2, batch=4, learning_rate=3e-3, schedule="cosine", warmup_steps=2, average_decay=0.9
+            updates=4,
+            batch=4,
+            learning_rate=3e-3,
+            schedule="cosine",
+            warmup_updates=2,
+            average_decay=0.9,
+            validate_every=2,
         ),
     )
 

@@ -1,315 +1,181 @@
-"""Scores of a fitted run on the test split, beside the raw forecast and beside what needs no learning.
+"""Scores of a fitted network on the test split.
 
-``python -m training.evaluate --run runs/nano`` writes ``scores.json`` into the run.
+``python -m training.evaluate --run runs/nano`` writes ``scores.json`` and ``heavy_case.npz`` into the run;
+systems that need no network have ``training.baseline``. Calibration and the levels from which events are
+called come from the validation split.
 
-Systems: the raw forecast rain; the same smoothed by a Gaussian; the model. Decisions: ``value``, the amount
-itself against the threshold; ``argmax``, the most probable class; ``tuned``, the amount or the probability of
-exceeding against the level (and, for the smoothed rain, with the width) that had the highest CSI on the
-validation split. Counts are summed over all cells before any ratio; intervals come from a bootstrap over
-cycles.
+What may be averaged at inference, each into a file of its own (``scores-flip.json``,
+``scores-masks-8.json``):
+
+``--flip``: the forecast and that of its mirror image, west for east. No atmosphere is its own mirror image:
+the signs of the winds stay as they are, and so do coasts and the turn of the wind with height. It is tried
+because it helps with photographs.
+
+``--masks N``: N random masks at the mask ratio of the training, or at ``--mask-ratio``.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
-import scores.categorical
-import scores.probability
 import torch
-import xarray as xr
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
-from scipy import ndimage
+from pydantic import JsonValue
+from torch import Tensor, nn
 
-from service.artefact import Score
-from service.channels import THRESHOLDS_MM
-from service.errors import InputError
-from training.engine import code_commit
-from training.finetune import load_run
+from service.errors import InputError, SettingsError
+from training.batch import VALIDATION_BATCH
+from training.evaluation import Evaluation
+from training.finetune import Provenance, load_run
+from training.forecasts import Forecast, of_classes
+from training.networks.heads import HEADS
+from training.networks.masking import MaskedEmbedding
 from training.networks.segmentation import Probabilities, Segmentation
+from training.progress import Progress
+from training.result_tables import one_run
 from training.samples import Floats, Split
-
-SCORES = "scores.json"
-WIDTHS_CELLS: Final = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 13.0, 17.0, 22.0, 28.0, 36.0)
-AMOUNTS_MM: Final = np.geomspace(0.01, 30.0, 240)
-PROBABILITIES: Final = np.linspace(0.005, 0.995, 199)
-RESAMPLES: Final = 1000
-COUNTS: Final = ("tp_count", "fn_count", "fp_count", "tn_count")
-
-Counts = NDArray[np.int64]
-Levels = NDArray[np.float64]
+from training.scoring import Subject, evaluate_system
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True)
+class Averaging:
+    """What is averaged at inference.
 
-
-class ScoreRow(_Strict):
-    """Scores of one system at one threshold.
-
-    csi_interval: 2.5 and 97.5 % of the CSI. gain, gain_interval: CSI less that of the smoothed rain, both
-    over the same resampled cycles. counts: hits, misses, false alarms, correct negatives.
+    flip: the forecast and that of the mirrored fields.
+    masks: number of random masks; 0 masks nothing. mask_ratio: None for that of the training.
     """
 
-    score: Score
-    csi_interval: tuple[float, float]
-    gain: float
-    gain_interval: tuple[float, float]
-    counts: tuple[int, int, int, int]
+    flip: bool = False
+    masks: int = 0
+    mask_ratio: float | None = None
+
+    @property
+    def suffix(self) -> str:
+        """Of the files."""
+        ratio = "" if self.mask_ratio is None else f"-{self.mask_ratio:g}"
+        return f"{'-flip' * self.flip}{f'-masks-{self.masks}{ratio}' if self.masks else ''}"
 
 
-class Brier(_Strict):
-    """Brier scores of the probability of exceeding a threshold, and of the training split's frequency."""
+class Masked(nn.Module):
+    """A network under random masks, drawn anew for every batch from a seed; none with a ratio of None."""
 
-    threshold_mm: float
-    model: float
-    climatology: float
+    def __init__(self, network: Segmentation, embedding: MaskedEmbedding, ratio: float, seed: int) -> None:
+        super().__init__()
+        self.network = network
+        self._draw = embedding.draw
+        self._ratio = ratio
+        self._generator = torch.Generator().manual_seed(seed)
 
-
-class Evaluation(_Strict):
-    """``scores.json``."""
-
-    data_digest: str
-    commit: str
-    samples: dict[str, int]
-    cycles: dict[str, int]
-    observed_shares: tuple[float, ...]
-    smoothing_cells: dict[str, float]
-    smoothed_levels_mm: dict[str, float]
-    decision_thresholds: dict[str, float]
-    rows: tuple[ScoreRow, ...]
-    brier: tuple[Brier, ...]
+    def forward(self, fields: Tensor) -> Tensor:
+        """As the network."""
+        masked = self._draw(len(fields), self._ratio, self._generator)
+        outputs: Tensor = self.network(fields, masked.to(fields.device))
+        return outputs
 
 
-def counts_by_level(strength: Floats, observed_mm: Floats, threshold_mm: float, levels: Levels) -> Counts:
-    """Hits, misses, false alarms, correct negatives (level, 4) of warning where ``strength >= level``.
-
-    ``levels`` increase. Cells without observation (NaN) do not count.
-    """
-    seen = ~np.isnan(observed_mm)
-    reached = np.searchsorted(levels, strength[seen], side="right")
-    event = observed_mm[seen] >= threshold_mm
-    by_event = [np.bincount(reached[chosen], minlength=len(levels) + 1) for chosen in (event, ~event)]
-    hits, false_alarms = (number[::-1].cumsum()[::-1][1:] for number in by_event)
-    return np.stack(
-        [hits, by_event[0].sum() - hits, false_alarms, by_event[1].sum() - false_alarms], axis=1
-    ).astype(np.int64)
-
-
-def critical_success_index(counts: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """CSI of (..., 4) counts; zero where there is neither an event nor a warning."""
-    hits, misses, false_alarms = counts[..., 0], counts[..., 1], counts[..., 2]
-    result: NDArray[np.float64] = hits / np.maximum(hits + misses + false_alarms, 1)
-    return result
+def class_probabilities(
+    module: nn.Module, split: Split, averaging: Averaging, device: str = "cpu", label: str = "forecasts"
+) -> Floats:
+    """(sample, class, y, x) of a network with its head."""
+    module = module.eval().to(device)
+    parts = np.array_split(np.arange(len(split)), max(len(split) // VALIDATION_BATCH, 1))
+    progress = Progress(label, len(split), "samples")
+    classes = []
+    for part in parts:
+        fields = torch.from_numpy(split.fields(part)).to(device, memory_format=torch.channels_last)
+        with torch.no_grad():
+            classes.append(_averaged(module, fields, averaging).float().cpu().numpy())
+        progress.advance(len(part))
+    return np.concatenate(classes)
 
 
-def tuned_level(
-    strength: Floats, observed_mm: Floats, threshold_mm: float, levels: Levels
-) -> tuple[float, float]:
-    """The level with the highest CSI, and that CSI."""
-    csi = critical_success_index(counts_by_level(strength, observed_mm, threshold_mm, levels))
-    best = int(csi.argmax())
-    return float(levels[best]), float(csi[best])
+def _averaged(module: nn.Module, fields: Tensor, averaging: Averaging) -> Tensor:
+    runs = range(max(averaging.masks, 1))
+    members = [module(fields) for _ in runs]
+    if averaging.flip:
+        mirrored = fields.flip(-1)
+        members += [module(mirrored).flip(-1) for _ in runs]
+    return torch.stack(members).mean(dim=0)
 
 
-def smoothed(rain_mm: Floats, width_cells: float) -> Floats:
-    """Gaussian smoothing of (sample, y, x) in space; the edge value continues outside."""
-    result: Floats = ndimage.gaussian_filter(rain_mm, (0, width_cells, width_cells), mode="nearest")
-    return result
-
-
-def tuned_smoothing(raw_mm: Floats, observed_mm: Floats, threshold_mm: float) -> tuple[float, float]:
-    """Width in cells and level in mm with the highest CSI."""
-    candidates = []
-    for width in WIDTHS_CELLS:
-        level, csi = tuned_level(smoothed(raw_mm, width), observed_mm, threshold_mm, AMOUNTS_MM)
-        candidates.append((csi, width, level))
-    _, width, level = max(candidates)
-    return width, level
-
-
-def cycle_counts(
-    warning: NDArray[np.bool_], split: Split, observed_mm: Floats, threshold_mm: float
-) -> Counts:
-    """Counts (cycle, 4) of (sample, y, x) warnings."""
-    numbers, position = np.unique(split.cycles, return_inverse=True)
-    counts = np.zeros((len(numbers), 4), np.int64)
-    for sample, place in enumerate(position):
-        counts[place] += counts_by_level(
-            warning[sample].astype(np.float32), observed_mm[sample], threshold_mm, np.array([0.5])
-        )[0]
-    return counts
-
-
-def score(system: str, decision: str, threshold_mm: float, counts: Counts) -> Score:
-    """Scores of (cycle, 4) counts, summed first; precision and F1 are zero where nothing was forecast.
+def with_head(provenance: Provenance, network: nn.Module, averaging: Averaging) -> Probabilities:
+    """The network as it forecasts.
 
     Raises:
-        InputError: there is no event, so that recall and bias have no value.
+        SettingsError: masks for a network that has no masked embedding, or masks of nothing.
     """
-    if not counts[:, :2].sum():
-        raise InputError(
-            "No event to score against", where=f"threshold {threshold_mm:g} mm", advice="score more cycles"
+    configuration = provenance.configuration
+    head = HEADS[configuration.head]()
+    if not averaging.masks:
+        return Probabilities(network, head)
+    embedding = getattr(network, "embedding", None)
+    ratio = configuration.mask_ratio if averaging.mask_ratio is None else averaging.mask_ratio
+    if not isinstance(network, Segmentation) or embedding is None:
+        raise SettingsError("The network has no embedding to mask", got="--masks")
+    if not 0 < ratio < 1:
+        raise SettingsError(
+            "The masks would mask nothing", got=f"a ratio of {ratio:g}", advice="give --mask-ratio"
         )
-    total = dict(zip(COUNTS, (xr.DataArray(float(number)) for number in counts.sum(axis=0)), strict=True))
-    total["total_count"] = xr.DataArray(float(counts.sum()))
-    manager = scores.categorical.BasicContingencyManager(total)
-    return Score(
-        system=system,
-        decision=decision,
-        threshold_mm=threshold_mm,
-        csi=manager.critical_success_index().item(),
-        f1=manager.f1_score().item(),
-        precision=manager.precision().fillna(0).item(),
-        recall=manager.recall().item(),
-        frequency_bias=manager.frequency_bias().item(),
-    )
+    return Probabilities(Masked(network, embedding, ratio, configuration.seed), head)
 
 
-def resampled_csi(counts: Counts, seed: int = 0) -> NDArray[np.float64]:
-    """CSI of cycles drawn with replacement; the same draws for every system with as many cycles."""
-    generator = np.random.default_rng(seed)
-    draws = generator.integers(len(counts), size=(RESAMPLES, len(counts)))
-    return critical_success_index(counts[draws].sum(axis=1))
-
-
-def probabilities(network: Segmentation, split: Split, batch: int = 16) -> Floats:
-    """(sample, class, y, x)."""
-    module = Probabilities(network).eval()
-    parts = np.array_split(np.arange(len(split)), max(len(split) // batch, 1))
-    with torch.no_grad():
-        return np.concatenate([module(torch.from_numpy(split.fields(part))).numpy() for part in parts])
-
-
-def _exceedance(classes: Floats, index: int) -> Floats:
-    """Probability of exceeding threshold number ``index``."""
-    result: Floats = classes[:, index + 1 :].sum(axis=1)
-    return result
-
-
-def _forecast_and_observed(split: Split) -> tuple[Floats, Floats]:
-    return split.raw_rain_mm(), split.rain_mm(np.arange(len(split)))
-
-
-def _rows(
-    split: Split, observed_mm: Floats, threshold_mm: float, warnings: dict[tuple[str, str], NDArray[np.bool_]]
-) -> Iterable[ScoreRow]:
-    counts = {
-        key: cycle_counts(warning, split, observed_mm, threshold_mm) for key, warning in warnings.items()
-    }
-    resampled = {key: resampled_csi(value) for key, value in counts.items()}
-    baseline = ("raw_smoothed", "tuned")
-    baseline_csi = score(*baseline, threshold_mm, counts[baseline]).csi
-    for key, value in counts.items():
-        row = score(*key, threshold_mm, value)
-        low, high = np.quantile(resampled[key], [0.025, 0.975])
-        gain_low, gain_high = np.quantile(resampled[key] - resampled[baseline], [0.025, 0.975])
-        hits, misses, false_alarms, correct_negatives = value.sum(axis=0).tolist()
-        yield ScoreRow(
-            score=row,
-            csi_interval=(float(low), float(high)),
-            gain=row.csi - baseline_csi,
-            gain_interval=(float(gain_low), float(gain_high)),
-            counts=(hits, misses, false_alarms, correct_negatives),
-        )
-
-
-def brier(probability: Floats, observed_mm: Floats, threshold_mm: float, frequency: float) -> Brier:
-    """Brier scores of the model and of a constant frequency; cells without observation do not count."""
-    seen = ~np.isnan(observed_mm)
-    event = xr.DataArray((observed_mm[seen] >= threshold_mm).astype(np.float64))
-    model = xr.DataArray(np.clip(probability[seen], 0, 1).astype(np.float64))
-    return Brier(
-        threshold_mm=threshold_mm,
-        model=float(scores.probability.brier_score(model, event)),
-        climatology=float(scores.probability.brier_score(xr.full_like(model, frequency), event)),
-    )
-
-
-def evaluate(run: Path) -> Evaluation:
-    """Tunes on the validation split, scores on the test split, and writes ``scores.json`` into the run.
+def evaluate(run: Path, averaging: Averaging = Averaging(), device: str = "cpu") -> Evaluation:
+    """Tunes on the validation split, scores on the test split, and writes both files into the run.
 
     Raises:
         InputError: no fitted run, no archive, or other data than the run's.
+        SettingsError: an averaging that the network cannot have.
     """
     provenance, network = load_run(run)
     data = provenance.configuration.data
-    validation, test = Split(data, "validation"), Split(data, "test")
-    if test.description.digest != provenance.data_digest:
+    description = Split(data, "test").description
+    expected = (provenance.data_digest, provenance.statistics_digest)
+    if (description.digest, description.statistics_digest) != expected:
         raise InputError(
             "The run was fitted to other data",
             where=f"{run}, {data.archive}",
             expected=provenance.data_digest,
-            got=test.description.digest,
+            got=description.digest,
             advice="its statistics and splits do not hold for this one; fit again",
         )
-    tuning_raw, tuning_observed = _forecast_and_observed(validation)
-    raw, observed = _forecast_and_observed(test)
-    tuning_classes, classes = probabilities(network, validation), probabilities(network, test)
-    shares = test.description.class_shares
-    widths, amounts, levels = {}, {}, {}
-    rows: list[ScoreRow] = []
-    briers = []
-    for index, threshold in enumerate(THRESHOLDS_MM):
-        key = f"{threshold:g}"
-        widths[key], amounts[key] = tuned_smoothing(tuning_raw, tuning_observed, threshold)
-        levels[key], _ = tuned_level(
-            _exceedance(tuning_classes, index), tuning_observed, threshold, PROBABILITIES
-        )
-        exceeding = _exceedance(classes, index)
-        warnings = {
-            ("raw", "value"): raw >= threshold,
-            ("raw_smoothed", "tuned"): smoothed(raw, widths[key]) >= amounts[key],
-            ("model", "argmax"): classes.argmax(axis=1) > index,
-            ("model", "tuned"): exceeding >= levels[key],
-        }
-        rows.extend(_rows(test, observed, threshold, warnings))
-        frequency = float(sum(shares["train"][index + 1 :]))
-        briers.append(brier(exceeding, observed, threshold, frequency))
-    evaluation = Evaluation(
-        data_digest=test.description.digest,
-        commit=code_commit(),
-        samples={"validation": len(validation), "test": len(test)},
-        cycles={"validation": len(set(validation.cycles)), "test": len(set(test.cycles))},
-        observed_shares=shares["test"],
-        smoothing_cells=widths,
-        smoothed_levels_mm=amounts,
-        decision_thresholds=levels,
-        rows=tuple(rows),
-        brier=tuple(briers),
+    module = with_head(provenance, network, averaging)
+    settings: dict[str, JsonValue] = {"flip": averaging.flip, "masks": averaging.masks}
+    if averaging.mask_ratio is not None:
+        settings["mask_ratio"] = averaging.mask_ratio
+
+    def system(split: Split) -> Forecast:
+        return of_classes(class_probabilities(module, split, averaging, device))
+
+    subject = Subject(
+        system=provenance.configuration.network.name,
+        seed=provenance.configuration.seed,
+        settings=settings,
+        fitted_commit=provenance.commit,
+        fitted_machine=provenance.machine,
     )
-    (run / SCORES).write_text(evaluation.model_dump_json(indent=2) + "\n")
+    evaluation, heavy_case = evaluate_system(subject, system, data)
+    evaluation.write(run, f"scores{averaging.suffix}.json")
+    heavy_case.write(run, f"heavy_case{averaging.suffix}.npz")
     return evaluation
-
-
-def table(evaluation: Evaluation) -> str:
-    """The rows as a Markdown table."""
-    lines = [
-        "| threshold | system | decision | CSI [95 %] | F1 | precision | recall | frequency bias |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    names = {"raw": "raw NWP", "raw_smoothed": "raw NWP, smoothed", "model": "this model"}
-    for row in evaluation.rows:
-        it = row.score
-        low, high = row.csi_interval
-        lines.append(
-            f"| {it.threshold_mm:g} mm | {names[it.system]} | {it.decision} "
-            f"| {it.csi:.3f} [{low:.3f}, {high:.3f}] | {it.f1:.3f} | {it.precision:.3f} | {it.recall:.3f} "
-            f"| {it.frequency_bias:.2f} |"
-        )
-    return "\n".join(lines)
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--flip", action="store_true", help="average with the mirror image")
+    parser.add_argument("--masks", type=int, default=0, help="random masks to average over")
+    parser.add_argument("--mask-ratio", type=float, help="of these masks; that of the training unless given")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     arguments = parser.parse_args()
-    print(table(evaluate(arguments.run)))
+    averaging = Averaging(arguments.flip, arguments.masks, arguments.mask_ratio)
+    print(one_run(evaluate(arguments.run, averaging, arguments.device)))
 
 
 if __name__ == "__main__":

@@ -10,12 +10,22 @@ import numpy as np
 import scipy.stats
 
 from service.channels import THRESHOLDS_MM
-from training.results import Interval, Results, Summary
+from training.bootstrap import Estimate, Series
+from training.evaluation import Evaluation
+from training.results import Result, Results, Summary
 
 NOT_RUN: Final = "not run"
-FITTED, TUNED = "argmax", "tuned"
+TUNED: Final = "tuned"
 UNTUNED: Final = ("argmax", "value")
-"""The decisions that need no threshold: the most probable class, and the amount itself."""
+"""The decisions that need no level: the most probable class, and the amount itself."""
+
+KM_PER_CELL: Final = 5
+
+SCORE_HEADS: Final = ("CSI [95 %]", "F1", "precision", "recall", "bias", "ETS")
+PROBABILITY_HEADS: Final = (
+    "Brier as fitted", "calibrated", "climatology", "skill [95 %]", "bins within 5 points, as fitted",
+    "calibrated",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,41 +40,58 @@ class Line:
     paper: Mapping[float, float] | None = None
 
 
+def one_run(evaluation: Evaluation) -> str:
+    """All decisions of one run, and its probabilities."""
+    results = Results([Result(row=evaluation.system, evaluation=evaluation)])
+    body, probabilities = [], []
+    for at in evaluation.thresholds:
+        name = f"{at.threshold_mm:g} mm"
+        for decision in at.decisions:
+            summary = results.summary(evaluation.system, at.threshold_mm, decision.decision)
+            if summary:
+                level = "" if decision.level is None else f"{decision.level:.3f}"
+                body.append([name, decision.decision, level, *_score_cells(summary)])
+        probabilities.append([name, *_probability_cells(results, evaluation.system, at.threshold_mm)])
+    tables = [_table(["threshold", "decision", "level", *SCORE_HEADS], body)]
+    if any(at.probability for at in evaluation.thresholds):
+        tables.append(_table(["threshold", *PROBABILITY_HEADS], probabilities))
+    return "\n\n".join(tables)
+
+
 def scores(results: Results, lines: Sequence[Line], threshold_mm: float) -> str:
-    """All scores at one threshold, by the tuned decision, with the CSI of the untuned one before them."""
-    head = [
-        "system", "seeds", "CSI untuned", "CSI tuned [95 %]", "seeds' range", "over smoothed [95 %]", "F1",
-        "precision", "recall", "bias", "paper's CSI",
-    ]  # fmt: skip
-    return _table(head, [_score_cells(results, line, threshold_mm) for line in lines])
+    """All scores at one threshold, for each system by the untuned and by the tuned decision."""
+    body = []
+    for line in lines:
+        paper = f"{line.paper[threshold_mm]:.3f}" if line.paper else ""
+        found = {
+            "untuned": _untuned(results, line.row, threshold_mm),
+            TUNED: results.summary(line.row, threshold_mm, TUNED),
+        }
+        if not any(found.values()):
+            body.append([line.label, NOT_RUN, *[""] * (len(SCORE_HEADS) + 3), paper])
+        for decision, summary in found.items():
+            if summary:
+                cells = [line.label, decision, str(summary.seeds), *_score_cells(summary), _range(summary)]
+                cells.append(_estimate(summary.over_smoothed, signed=True))
+                body.append([*cells, paper if decision == "untuned" else ""])
+    head = ["system", "decision", "seeds", *SCORE_HEADS, "CSI of the seeds", "CSI over smoothed [95 %]"]
+    return _table([*head, "paper's CSI"], body)
 
 
-def _score_cells(results: Results, line: Line, threshold_mm: float) -> list[str]:
-    paper = f"{line.paper[threshold_mm]:.3f}" if line.paper else ""
-    untuned = _untuned(results, line.row, threshold_mm)
-    tuned = results.summary(line.row, threshold_mm, TUNED)
-    shown = tuned or untuned
-    if shown is None:
-        return [line.label, NOT_RUN, *[""] * 8, paper]
+def _score_cells(summary: Summary) -> list[str]:
+    ratios = (summary.f1, summary.precision, summary.recall)
     return [
-        line.label,
-        str(shown.seeds),
-        f"{untuned.csi:.3f}" if untuned else "",
-        f"{tuned.csi:.3f} {_interval(tuned.csi_interval)}" if tuned else "",
-        _range(shown),
-        f"{shown.gain:+.3f} {_interval(shown.gain_interval, signed=True)}",
-        f"{shown.f1:.3f}",
-        f"{shown.precision:.3f}",
-        f"{shown.recall:.3f}",
-        f"{shown.frequency_bias:.2f}",
-        paper,
+        _estimate(summary.csi),
+        *(f"{ratio.value:.3f}" for ratio in ratios),
+        f"{summary.frequency_bias.value:.2f}",
+        f"{summary.ets.value:.3f}",
     ]
 
 
 def comparison(results: Results, lines: Sequence[Line], reference: str | None = None) -> str:
     """CSI at both thresholds and by both decisions; with a reference, the tuned CSI less the reference's.
 
-    The difference is that of the same seeds; in brackets its smallest and largest value over them.
+    The difference is over the seeds that both have, with its 95 % interval.
     """
     with_paper = any(line.paper for line in lines)
     head = ["", "seeds"]
@@ -75,7 +102,7 @@ def comparison(results: Results, lines: Sequence[Line], reference: str | None = 
     body = []
     for line in lines:
         seeds = results.seeds(line.row)
-        cells = [line.label, str(seeds) if seeds else NOT_RUN]
+        cells = [line.label, str(len(seeds)) if seeds else NOT_RUN]
         for threshold in THRESHOLDS_MM:
             untuned = _untuned(results, line.row, threshold)
             tuned = results.summary(line.row, threshold, TUNED)
@@ -99,7 +126,7 @@ def ranking(results: Results, lines: Sequence[Line]) -> str:
                 found = _first(results, line.row, threshold, decisions)
                 if line.paper and found:
                     labels.append(line.label)
-                    here.append(found.csi)
+                    here.append(found.csi.value)
                     paper.append(line.paper[threshold])
             if len(labels) < 3:
                 body.append([f"{threshold:g} mm", name, str(len(labels)), NOT_RUN, "", ""])
@@ -110,29 +137,86 @@ def ranking(results: Results, lines: Sequence[Line]) -> str:
     return _table(["", "decision", "rows", "Spearman", "order here", "order in the paper"], body)
 
 
-def distance(results: Results, lines: Sequence[Line], raw: str, smoothed: str, ceiling: str) -> str:
-    """The tuned CSI as a multiple of the raw and the smoothed, and as a share of what can be known."""
+def distance(results: Results, lines: Sequence[Line], raw: Line, smoothed: Line, ceiling: Line) -> str:
+    """The tuned CSI as a multiple of raw and smoothed, and as a share of what can be known, with intervals.
+
+    Over the days on which all of them were scored.
+    """
     head = [""]
     for threshold in THRESHOLDS_MM:
-        head += [f"{threshold:g} mm: x raw", "x smoothed", "of the ceiling", "of the way from raw to it"]
+        way = f"of the way from {raw.label} to {ceiling.label}"
+        head += [
+            f"{threshold:g} mm: x {raw.label}",
+            f"x {smoothed.label}",
+            f"% of {ceiling.label}",
+            f"% {way}",
+        ]
     body = []
     for line in lines:
+        days = results.days(line.row, raw.row, smoothed.row, ceiling.row)
         cells = [line.label]
         for threshold in THRESHOLDS_MM:
-            mine, base, smooth, best = (
-                _first(results, row, threshold, (TUNED, *UNTUNED))
-                for row in (line.row, raw, smoothed, ceiling)
-            )
-            cells += [
-                f"{mine.csi / base.csi:.2f}" if mine and base else NOT_RUN,
-                f"{mine.csi / smooth.csi:.2f}" if mine and smooth else NOT_RUN,
-                f"{100 * mine.csi / best.csi:.0f} %" if mine and best else NOT_RUN,
-                f"{100 * (mine.csi - base.csi) / (best.csi - base.csi):.0f} %"
-                if mine and base and best
-                else NOT_RUN,
-            ]
+            wanted = ((line, TUNED), (raw, "value"), (smoothed, TUNED), (ceiling, TUNED))
+            found = (results.series(one.row, threshold, decision, days=days) for one, decision in wanted)
+            mine, base, smooth, best = (one["csi"] if one else None for one in found)
+            cells += [_multiple(mine, base), _multiple(mine, smooth), _share(mine, best)]
+            if mine is None or base is None or best is None:
+                cells.append(NOT_RUN)
+            else:
+                cells.append(_share(mine - base, best - base))
         body.append(cells)
     return _table(head, body)
+
+
+def reliability(results: Results, lines: Sequence[Line]) -> str:
+    """Brier scores beside climatology's, and in how many bins the event is as frequent as forecast."""
+    head = ["system", "threshold", *PROBABILITY_HEADS]
+    body = []
+    for line in lines:
+        for threshold in THRESHOLDS_MM:
+            cells = _probability_cells(results, line.row, threshold)
+            body.append([line.label, f"{threshold:g} mm", *cells])
+    return _table(head, body)
+
+
+def _probability_cells(results: Results, row: str, threshold_mm: float) -> list[str]:
+    fitted, calibrated = (results.probability(row, threshold_mm, calibrated=after) for after in (False, True))
+    if fitted is None or calibrated is None:
+        return ["no probabilities" if results.seeds(row) else NOT_RUN, *[""] * (len(PROBABILITY_HEADS) - 1)]
+    return [
+        f"{fitted.brier.value:.5f}",
+        f"{calibrated.brier.value:.5f}",
+        f"{calibrated.climatology.value:.5f}",
+        _estimate(calibrated.skill),
+        *("{} of {}".format(*one.within()) for one in (fitted, calibrated)),
+    ]
+
+
+def fractions(results: Results, lines: Sequence[Line], threshold_mm: float) -> str:
+    """Fractions skill score by the width of the neighbourhood, tuned decision."""
+    found = {line.row: results.summary(line.row, threshold_mm, TUNED) for line in lines}
+    sizes = sorted({size for summary in found.values() if summary for size in summary.fss})
+    body = []
+    for line in lines:
+        summary = found[line.row]
+        if summary is None:
+            body.append([line.label, NOT_RUN, *[""] * (len(sizes) - 1)])
+        else:
+            body.append(
+                [line.label, *(_estimate(summary.fss[size]) if size in summary.fss else "" for size in sizes)]
+            )
+    return _table(["system", *(f"{KM_PER_CELL * size} km [95 %]" for size in sizes)], body)
+
+
+def by_lead(results: Results, lines: Sequence[Line], threshold_mm: float) -> str:
+    """CSI by lead with intervals, tuned decision."""
+    found = {line.row: results.by_lead(line.row, threshold_mm, TUNED) for line in lines}
+    leads = sorted({lead for scores_of_row in found.values() for lead in scores_of_row})
+    body = []
+    for line in lines:
+        cells = [_estimate(found[line.row].get(lead)) for lead in leads]
+        body.append([line.label, *(cells if any(cells) else [NOT_RUN, *[""] * (len(leads) - 1)])])
+    return _table(["system", *(f"{lead} h" for lead in leads)], body)
 
 
 def _untuned(results: Results, row: str, threshold_mm: float) -> Summary | None:
@@ -145,15 +229,20 @@ def _first(results: Results, row: str, threshold_mm: float, decisions: Sequence[
 
 
 def _difference(results: Results, row: str, reference: str, threshold_mm: float) -> str:
-    mine, theirs = (
-        {seed: scored.csi for seed, scored in results.scored(name, threshold_mm, TUNED).items()}
-        for name in (row, reference)
-    )
-    differences = [mine[seed] - theirs[seed] for seed in mine.keys() & theirs.keys()]
-    if not differences:
-        return ""
-    bounds = (min(differences), max(differences))
-    return f"{np.mean(differences):+.3f} {_interval(bounds, signed=True)}"
+    found = results.difference(row, reference, threshold_mm)
+    return _estimate(found.estimate, signed=True) if found and row != reference else ""
+
+
+def _multiple(mine: Series | None, other: Series | None) -> str:
+    if mine is None or other is None:
+        return NOT_RUN
+    return _estimate(Estimate.of(mine / other), digits=2)
+
+
+def _share(mine: Series | None, other: Series | None) -> str:
+    if mine is None or other is None:
+        return NOT_RUN
+    return _estimate(Estimate.of(100 * mine / other), digits=0)
 
 
 def _order(labels: Sequence[str], values: Sequence[float]) -> str:
@@ -163,8 +252,8 @@ def _order(labels: Sequence[str], values: Sequence[float]) -> str:
 def _with_range(summary: Summary | None) -> str:
     if summary is None:
         return ""
-    low, high = summary.csi_range
-    return f"{summary.csi:.3f}" if summary.seeds == 1 else f"{summary.csi:.3f} ({low:.3f}-{high:.3f})"
+    seeds = _range(summary)
+    return f"{summary.csi.value:.3f} ({seeds})" if seeds else f"{summary.csi.value:.3f}"
 
 
 def _range(summary: Summary) -> str:
@@ -172,9 +261,13 @@ def _range(summary: Summary) -> str:
     return "" if summary.seeds == 1 else f"{low:.3f}-{high:.3f}"
 
 
-def _interval(bounds: Interval, *, signed: bool = False) -> str:
-    low, high = (f"{bound:+.3f}" if signed else f"{bound:.3f}" for bound in bounds)
-    return f"[{low}, {high}]"
+def _estimate(estimate: Estimate | None, *, signed: bool = False, digits: int = 3) -> str:
+    """The value with its interval; nothing for None."""
+    if estimate is None:
+        return ""
+    form = f"{'+' if signed else ''}.{digits}f"
+    low, high = estimate.interval
+    return f"{estimate.value:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

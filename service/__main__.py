@@ -1,4 +1,4 @@
-"""The command line: ``rainpost serve | correct | inspect | models | settings``."""
+"""The command line: ``rainpost serve | correct | inspect | models | settings | metrics``."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("models", "list the installed models", "List the installed models, their digests checked.")
     add("settings", "list the settings", "List every setting with its default.")
+    add("metrics", "list the Prometheus series", "List every Prometheus series with its labels.")
     return parser
 
 

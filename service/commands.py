@@ -20,6 +20,7 @@ from service.inference import Inference
 from service.inspection import render
 from service.logs import configure_logs
 from service.runtime import Runtime, select_model
+from service.series import describe
 from service.settings import Settings
 from service.stages import Task, identity_of, origin_of, write_cycle_product
 from service.submission import InputFile, Submission
@@ -103,6 +104,13 @@ def settings(_: argparse.Namespace) -> None:
     """List the settings."""
     for setting in Settings.describe():
         _say(f"{setting.variable}={setting.default}\n    {setting.meaning}")
+
+
+def metrics(_: argparse.Namespace) -> None:
+    """List the Prometheus series."""
+    for series in describe():
+        labels = f"{{{', '.join(series.labels)}}}" if series.labels else ""
+        _say(f"{series.name}{labels}\n    {series.kind}. {series.meaning}.")
 
 
 def _load_model(choice: str | None) -> tuple[Settings, Artefact]:

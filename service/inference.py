@@ -37,9 +37,13 @@ class Inference:
         self.artefact = artefact
         self.provider: Provider = provider
         self._session = _open_session(artefact, provider, threads)
-        self.runtime_provider: str = self._session.get_providers()[0]
         self._check_signature()
         self.golden_difference = artefact.replay(self.infer)
+
+    @property
+    def runtime_provider(self) -> str:
+        """ONNX Runtime's name of where the next inference runs: it may leave a provider that fails."""
+        return str(self._session.get_providers()[0])
 
     def infer(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities (lead, class, y, x) float32 of values (lead, channel, y, x) in physical units.

@@ -163,6 +163,11 @@ class Jobs:
             raise NotFound("no such job", where=job_id[:80])
         return job
 
+    def unfinished(self) -> list[tuple[State, datetime]]:
+        """State and time of acceptance of every job that is queued or running, of all processes."""
+        found = DBOS.list_workflows(status=list(_STATES), load_input=False, load_output=False)
+        return [(_STATES[one.status], _moment(one.created_at)) for one in found]
+
     async def wait(
         self, job_id: str, seconds: float, abandoned: Callable[[], Awaitable[bool]] | None = None
     ) -> Job:

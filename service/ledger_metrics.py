@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.contingency import SCORES
 from service.ledger import Ledger, Selection
+from service.series import SERIES
 from service.verification_counts import Sum, pooled
 
 _logger = logging.getLogger(__name__)
 
 WINDOWS_DAYS: Final = (1, 7, 30)
 ALL_LEADS: Final = "all"
-_LABELS: Final = ("source", "model", "threshold_mm", "lead_hours")
 _OUTCOMES: Final = {
     "hit": "hits",
     "miss": "misses",
@@ -39,9 +39,13 @@ class LedgerCollector(Collector):
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: to register the collector is not to read the ledger."""
+        return []
+
     def collect(self) -> Iterator[Metric]:
         """All series; ``rainpost_ledger_up`` alone where the database does not answer."""
-        up = GaugeMetricFamily("rainpost_ledger_up", "Whether the ledger of verification answers")
+        up = SERIES["ledger_up"].gauges()
         try:
             families = [*self._totals(), *self._last_days()]
         except SQLAlchemyError:
@@ -52,11 +56,7 @@ class LedgerCollector(Collector):
         yield from families
 
     def _totals(self) -> list[Metric]:
-        cells = CounterMetricFamily(
-            "rainpost_verification_cells",
-            "Grid cells that were compared with an observation, by outcome; revised ones count again",
-            labels=[*_LABELS, "outcome"],
-        )
+        cells = SERIES["verification_cells"].counters()
         for one in self._ledger.totals():
             for outcome, name in _OUTCOMES.items():
                 cells.add_metric([*_place(one), outcome], getattr(one.contingency, name))
@@ -64,18 +64,10 @@ class LedgerCollector(Collector):
 
     def _last_days(self) -> list[Metric]:
         newest = self._ledger.last_valid_time()
-        verified = GaugeMetricFamily(
-            "rainpost_last_verified_time_seconds",
-            "End of the newest period that was verified, seconds since 1970; 0 where there is none",
-        )
+        verified = SERIES["last_verified_time_seconds"].gauges()
         verified.add_metric([], 0.0 if newest is None else float(newest.astype(np.int64)))
         scores = {
-            name: GaugeMetricFamily(
-                f"rainpost_verification_{name}",
-                f"{name.replace('_', ' ').capitalize()} over the days before the last verified time",
-                labels=[*_LABELS, "days"],
-            )
-            for name in (*SCORES, "brier_score", "matches")
+            name: SERIES[f"verification_{name}"].gauges() for name in (*SCORES, "brier_score", "matches")
         }
         if newest is not None:
             for days in WINDOWS_DAYS:

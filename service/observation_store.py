@@ -13,6 +13,7 @@ A revision is never changed; another file for the same hour is a new revision. R
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -110,8 +111,11 @@ class ObservationStore:
 
     def times(self) -> list[np.datetime64]:
         """Hours with an observation, newest first."""
-        folders = sorted((path.name for path in self.folder.glob(_FOLDER_PATTERN)), reverse=True)
-        return [parse_time(name) for name in folders if any((self.folder / name).glob("r*.json"))]
+        return list(self._newest_first())
+
+    def newest_time(self) -> np.datetime64 | None:
+        """The newest hour with an observation, None where there is none."""
+        return next(self._newest_first(), None)
 
     def revisions(self, valid_time: np.datetime64) -> list[ObservationRecord]:
         """Records of an hour, oldest revision first; empty where there is none."""
@@ -127,6 +131,11 @@ class ObservationStore:
         """The amounts of a revision, (y, x) on its grid, NaN where not observed."""
         path = self._folder(record.time) / f"r{record.revision}.npy"
         return np.asarray(np.load(path, allow_pickle=False), np.float32)
+
+    def _newest_first(self) -> Iterator[np.datetime64]:
+        for name in sorted((path.name for path in self.folder.glob(_FOLDER_PATTERN)), reverse=True):
+            if any((self.folder / name).glob("r*.json")):
+                yield parse_time(name)
 
     def _folder(self, valid_time: np.datetime64) -> Path:
         return self.folder / compact_time(valid_time)

@@ -25,6 +25,7 @@ from service.observing import Observing
 from service.settings import Settings
 from service.shelf import Shelf
 from service.stages import Stages, identity_of
+from service.state_metrics import StateCollector
 from service.store import ModelIdentity, Store
 from service.verification import Verification
 from service.versions import rainpost_version
@@ -89,10 +90,11 @@ class Runtime:
             weights_folder=settings.data_folder / "weights",
         )
         self.jobs = Jobs(settings, stages, self.store, self.metrics, self._workers)
-        self.metrics.identify(
-            version=rainpost_version(),
-            model=(self.model.name, self.model.version, self.model.sha256),
-            provider=settings.provider,
+        self.metrics.identify(rainpost_version())
+        self.metrics.registry.register(
+            StateCollector(
+                self.inference, self.model, self.store, observations, self.jobs, settings.data_folder
+            )
         )
 
     def start(self) -> None:
@@ -106,9 +108,6 @@ class Runtime:
             shutil.rmtree(upload, ignore_errors=True)
         self._workers.warm(warm_up)
         self._watch.start()
-        cycles = self.store.cycles()
-        if cycles:
-            self.metrics.set_published(cycles[0])
         _logger.info("ready with %s on %s", self.inference.artefact.identity, self.settings.provider)
 
     def stop(self) -> None:

@@ -30,6 +30,7 @@ from service.product import Provenance, build_product, write_product
 from service.shelf import NETCDF_LOCK
 from service.store import ModelIdentity, Origin, Record, Store
 from service.submission import Submission, computation_key
+from service.summaries import summarise
 from service.times import iso_time, parse_time
 from service.verification import Verification
 from service.versions import rainpost_version
@@ -116,15 +117,14 @@ class Stages:
         probabilities = np.load(folder / _PROBABILITIES, allow_pickle=False)
         origin = origin_of(cycle, task)
         with self._metrics.time_stage("publish"):
-            record = self._store.publish(
+            return self._store.publish(
                 cycle.reference_time,
                 origin,
                 lambda path, revision: write_cycle_product(
                     path, revision, cycle, probabilities, self._inference, origin
                 ),
+                summarise(cycle, probabilities, self._inference.artefact.manifest),
             )
-        self._metrics.set_published(self._store.latest())
-        return record
 
     def verify(self, reference_time: str, revision: int) -> int:
         """Compare a published product with the observations that are there already; how many there are."""

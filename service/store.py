@@ -11,7 +11,7 @@ A revision is never changed. Readers take no lock: they see a record only when i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from service.artefact import digest_file
 from service.durability import TEMPORARY_SUFFIX, exclusive, write_durably
 from service.errors import NotFound
+from service.summaries import CycleSummary
 from service.times import compact_time, iso_time, parse_time
 
 _FOLDER_PATTERN: Final = "[0-9]" * 8 + "T" + "[0-9]" * 6 + "Z"
@@ -58,7 +59,10 @@ class Origin(_Frozen):
 
 
 class Record(_Frozen):
-    """A published revision. sha256 and size_bytes are those of the product's file."""
+    """A published revision. sha256 and size_bytes are those of the product's file.
+
+    summary: of input and output; none in records from before there were summaries.
+    """
 
     record_version: Literal[1] = 1
     reference_time: str
@@ -68,6 +72,7 @@ class Record(_Frozen):
     sha256: str
     size_bytes: int
     origin: Origin
+    summary: CycleSummary | None = None
 
 
 class Store:
@@ -78,7 +83,11 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
 
     def publish(
-        self, reference_time: np.datetime64, origin: Origin, write: Callable[[Path, int], None]
+        self,
+        reference_time: np.datetime64,
+        origin: Origin,
+        write: Callable[[Path, int], None],
+        summary: CycleSummary | None = None,
     ) -> Record:
         """Publish what ``write(path, revision)`` writes as the next revision of its cycle.
 
@@ -103,6 +112,7 @@ class Store:
                 sha256=digest_file(path),
                 size_bytes=path.stat().st_size,
                 origin=origin,
+                summary=summary,
             )
             text = record.model_dump_json(indent=1)
             write_durably(folder / f"r{revision}.json", lambda temporary: temporary.write_text(text))
@@ -110,15 +120,18 @@ class Store:
 
     def cycles(self) -> list[np.datetime64]:
         """Reference times with a published product, newest first."""
-        folders = sorted((path.name for path in self.folder.glob(_FOLDER_PATTERN)), reverse=True)
-        return [parse_time(name) for name in folders if any((self.folder / name).glob("r*.json"))]
+        return list(self._newest_first())
+
+    def newest(self) -> np.datetime64 | None:
+        """The newest reference time with a product, None where there is none."""
+        return next(self._newest_first(), None)
 
     def latest(self) -> np.datetime64:
         """The newest reference time with a product. Raises ``NotFound``."""
-        cycles = self.cycles()
-        if not cycles:
+        newest = self.newest()
+        if newest is None:
             raise NotFound("no cycle is published yet", advice="submit one with POST /correct")
-        return cycles[0]
+        return newest
 
     def revisions(self, reference_time: np.datetime64) -> list[Record]:
         """Records of a cycle, oldest revision first; empty where there is none."""
@@ -148,6 +161,11 @@ class Store:
     def product_path(self, record: Record) -> Path:
         """The file of a published revision."""
         return self._cycle_folder(parse_time(record.reference_time)) / record.file
+
+    def _newest_first(self) -> Iterator[np.datetime64]:
+        for name in sorted((path.name for path in self.folder.glob(_FOLDER_PATTERN)), reverse=True):
+            if any((self.folder / name).glob("r*.json")):
+                yield parse_time(name)
 
     def _cycle_folder(self, reference_time: np.datetime64) -> Path:
         return self.folder / compact_time(reference_time)

@@ -144,3 +144,9 @@ def test_a_silent_fallback_from_cuda_is_refused(tmp_path: Path, monkeypatch: pyt
     )
     with pytest.raises(ArtefactError, match=r"expected: CUDAExecutionProvider; got: CPUExecutionProvider"):
         Inference(artefact, "cuda")
+
+
+def test_the_provider_is_the_one_of_now(inference: Inference, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert inference.runtime_provider == "CPUExecutionProvider"
+    monkeypatch.setattr(inference._session, "get_providers", lambda: ["OtherExecutionProvider", "CPU"])
+    assert inference.runtime_provider == "OtherExecutionProvider"

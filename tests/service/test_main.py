@@ -12,6 +12,7 @@ import xarray as xr
 from service.__main__ import main
 from service.artefact import Artefact
 from service.cycle import read_cycle
+from service.series import describe
 from service.settings import Settings
 from tests.service.sample_artefact import SAMPLE_SPECIFICATION, expected_probabilities, write_artefact
 from tests.service.sample_cycle import RELATIVE_HUMIDITY_850, SampleField, write_cycle
@@ -34,7 +35,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    for command in ("serve", "correct", "inspect", "models", "settings"):
+    for command in ("serve", "correct", "inspect", "models", "settings", "metrics"):
         assert f"\n    {command} " in text
     with pytest.raises(SystemExit):
         main(["correct", "--help"])
@@ -144,3 +145,10 @@ def test_settings_are_listed_and_unknown_ones_refused(
     monkeypatch.setenv("RAINPOST_MODEL_FOLDER", "x")
     assert main(["models"]) == 1
     assert "did you mean RAINPOST_MODELS_FOLDER?" in capsys.readouterr().err
+
+
+def test_metrics_lists_every_series(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["metrics"]) == 0
+    text = capsys.readouterr().out
+    assert "rainpost_jobs_total{outcome, reason}\n    counter. Jobs that ended" in text
+    assert all(f"{one.name}" in text and one.meaning in text for one in describe())

@@ -71,10 +71,12 @@ def test_the_same_file_on_another_grid_is_a_revision(store: ObservationStore) ->
 def test_hours_are_listed_newest_first(store: ObservationStore) -> None:
     assert store.times() == []
     assert store.newest(TIME) is None
+    assert store.newest_time() is None
     later = TIME + np.timedelta64(1, "h")
     publish(store, b"rain")
     publish(store, b"rain", later)
     assert store.times() == [later, TIME]
+    assert store.newest_time() == later
 
 
 def test_what_has_no_record_is_not_stored_and_is_swept_away(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -39,6 +40,24 @@ def test_a_product_is_published_with_its_record(store: Store) -> None:
     assert (record.sha256, record.size_bytes) == (digest_file(path), path.stat().st_size)
     assert store.record(CYCLE) == record
     assert record.reference_time == "2026-11-22T00:00:00Z"
+
+
+def test_the_newest_cycle_is_one_with_a_record(store: Store) -> None:
+    assert store.newest() is None
+    store.publish(LATER, origin("one"), write_text)
+    store.publish(CYCLE, origin("two"), write_text)
+    assert store.newest() == store.latest() == LATER
+    (store.folder / "20261122T060000Z" / "r1.json").unlink()
+    assert store.newest() == CYCLE
+
+
+def test_a_record_from_before_there_were_summaries_is_read(store: Store) -> None:
+    record = store.publish(CYCLE, origin("one"), write_text)
+    path = store.folder / "20261122T000000Z" / "r1.json"
+    document = json.loads(path.read_text())
+    assert document.pop("summary") is None
+    path.write_text(json.dumps(document))
+    assert store.record(CYCLE) == record
 
 
 def test_new_input_is_a_new_revision_and_the_old_one_stays(store: Store) -> None:

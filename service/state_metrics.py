@@ -1,0 +1,147 @@
+"""Products, observations, queue, model and disk as Prometheus series, read anew at each scrape.
+
+Read and not remembered: after a restart, and from each of several processes, a scrape tells the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from service.inference import Inference
+from service.jobs import Jobs
+from service.observation_store import ObservationStore
+from service.series import SERIES
+from service.store import ModelIdentity, Record, Store
+
+_logger = logging.getLogger(__name__)
+
+_INPUT: Final = {
+    "input_z_score_mean": "mean",
+    "input_z_score_standard_deviation": "standard_deviation",
+    "input_z_score_largest": "largest",
+    "input_missing_ratio": "missing_ratio",
+}
+
+
+class StateCollector(Collector):
+    """Each part stands for itself: one that cannot be read is left out and logged."""
+
+    def __init__(
+        self,
+        inference: Inference,
+        model: ModelIdentity,
+        store: Store,
+        observations: ObservationStore,
+        jobs: Jobs,
+        data_folder: Path,
+    ) -> None:
+        self._inference = inference
+        self._model = model
+        self._store = store
+        self._observations = observations
+        self._jobs = jobs
+        self._data_folder = data_folder
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: to register the collector is not to scrape it."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All series of the state."""
+        parts: tuple[Callable[[], list[Metric]], ...] = (
+            self._model_info,
+            self._queue,
+            self._disk,
+            self._newest_cycle,
+            self._newest_observation,
+        )
+        for part in parts:
+            try:
+                yield from part()
+            except Exception:
+                # A scrape must tell what it can, above all when something is wrong.
+                _logger.exception("a part of the metrics cannot be read")
+
+    def _model_info(self) -> list[Metric]:
+        info = SERIES["model_info"].gauges()
+        model = self._model
+        provider = self._inference.runtime_provider.removesuffix("ExecutionProvider").lower()
+        info.add_metric([model.name, model.version, model.sha256, provider, self._inference.provider], 1.0)
+        return [info]
+
+    def _queue(self) -> list[Metric]:
+        up = SERIES["job_database_up"].gauges()
+        try:
+            unfinished = self._jobs.unfinished()
+        except Exception:
+            # Whatever the database driver raises.
+            _logger.exception("the job database does not answer")
+            up.add_metric([], 0.0)
+            return [up]
+        up.add_metric([], 1.0)
+        jobs, oldest = (
+            SERIES["unfinished_jobs"].gauges(),
+            SERIES["oldest_unfinished_job_time_seconds"].gauges(),
+        )
+        for state in ("queued", "running"):
+            jobs.add_metric([state], sum(one == state for one, _ in unfinished))
+        oldest.add_metric([], min((created.timestamp() for _, created in unfinished), default=0.0))
+        return [up, jobs, oldest]
+
+    def _disk(self) -> list[Metric]:
+        usage = shutil.disk_usage(self._data_folder)
+        free, size = SERIES["disk_free_bytes"].gauges(), SERIES["disk_size_bytes"].gauges()
+        free.add_metric(["data"], usage.free)
+        size.add_metric(["data"], usage.total)
+        return [free, size]
+
+    def _newest_cycle(self) -> list[Metric]:
+        published = SERIES["last_published_reference_time_seconds"].gauges()
+        reference_time = self._store.newest()
+        published.add_metric([], _seconds(reference_time))
+        if reference_time is None:
+            return [published]
+        records = self._store.revisions(reference_time)
+        delay = SERIES["publish_delay_seconds"].gauges()
+        delay.add_metric([], records[0].created.timestamp() - _seconds(reference_time))
+        return [published, delay, self._leads(records[-1]), *_health(records[-1])]
+
+    def _leads(self, record: Record) -> Metric:
+        leads = SERIES["cycle_leads"].gauges()
+        present = len(record.origin.leads_hours)
+        missing = set(self._inference.artefact.manifest.cycle.leads_hours) - set(record.origin.leads_hours)
+        leads.add_metric(["present"], present)
+        leads.add_metric(["missing"], len(missing))
+        return leads
+
+    def _newest_observation(self) -> list[Metric]:
+        newest = SERIES["last_observation_time_seconds"].gauges()
+        newest.add_metric([], _seconds(self._observations.newest_time()))
+        return [newest]
+
+
+def _health(record: Record) -> list[Metric]:
+    if record.summary is None:
+        return []
+    families: list[Metric] = []
+    for name, attribute in _INPUT.items():
+        family = SERIES[name].gauges()
+        for channel, summary in record.summary.channels.items():
+            family.add_metric([channel], getattr(summary, attribute))
+        families.append(family)
+    classes = SERIES["output_class_ratio"].gauges()
+    for one in record.summary.classes:
+        classes.add_metric([one.source, str(one.lead_hours), one.name], one.ratio)
+    return [*families, classes]
+
+
+def _seconds(time: np.datetime64 | None) -> float:
+    return 0.0 if time is None else float(time.astype("datetime64[s]").astype(np.int64))

@@ -35,10 +35,14 @@ _WAVE = np.hypot(_WAVE_Y, _WAVE_X)  # [km-1]
 
 @dataclass(frozen=True)
 class TileSpectrum:
-    """A random field of unit variance: amplitudes and frequencies [h-1], (2 WAVES + 1, WAVES + 1)."""
+    """A random field of unit variance: amplitudes, frequencies [h-1] and power, (2 WAVES + 1, WAVES + 1).
+
+    The power is what the squared modulus of an amplitude has on average.
+    """
 
     amplitude: Spectrum
     frequency: Array
+    power: Array
 
     def at(self, time_hours: float, shift_km: tuple[float, float]) -> Spectrum:
         """Coefficients at a time, displaced by (x, y) [km]."""
@@ -68,18 +72,35 @@ def draw_spectrum(
     power *= GRAIN_FLOOR + (1.0 - GRAIN_FLOOR) * across
     weight = np.where(_WAVE_X > 0, 2.0, 1.0)
     power /= (power * weight).sum()
+    noise = draw_noise(random)
+    frequency = random.normal(size=shape) / memory_hours * (wave * 150.0 / (2 * np.pi)) ** (2 / 3)
+    frequency[WAVES + 1 :, 0] = -frequency[WAVES:0:-1, 0]
+    return TileSpectrum(np.sqrt(power) * noise, frequency, power)
+
+
+def draw_noise(random: np.random.Generator) -> Spectrum:
+    """Draw independent coefficients of unit power of a real field."""
+    shape = _WAVE.shape
     noise = (random.normal(size=shape) + 1j * random.normal(size=shape)) / np.sqrt(2.0)
     # The wave along y of wave number -k is the conjugate of k: the field is real.
     noise[WAVES + 1 :, 0] = np.conj(noise[WAVES:0:-1, 0])
-    frequency = random.normal(size=shape) / memory_hours * (wave * 150.0 / (2 * np.pi)) ** (2 / 3)
-    frequency[WAVES + 1 :, 0] = -frequency[WAVES:0:-1, 0]
-    return TileSpectrum(np.sqrt(power) * noise, frequency)
+    return np.asarray(noise)
+
+
+def displaced(spectrum: Spectrum, shift_km: tuple[float, float]) -> Spectrum:
+    """The coefficients of the field displaced by (x, y) [km]."""
+    return np.asarray(spectrum * np.exp(-1j * (_WAVE_X * shift_km[0] + _WAVE_Y * shift_km[1])))
+
+
+def coherence(coherent_above_km: float) -> Array:
+    """Correlation with the truth of each coefficient: near 1 well above this wavelength, near 0 below."""
+    return np.asarray(np.exp(-0.5 * (_WAVE * coherent_above_km / (2 * np.pi)) ** 2))
 
 
 def blend(truth: Spectrum, own: Spectrum, coherent_above_km: float) -> Spectrum:
     """Coefficients that are the truth's at wavelengths well above ``coherent_above_km`` and its own below."""
-    coherence = np.exp(-0.5 * (_WAVE * coherent_above_km / (2 * np.pi)) ** 2)
-    return np.asarray(coherence * truth + np.sqrt(1.0 - coherence**2) * own)
+    shared = coherence(coherent_above_km)
+    return np.asarray(shared * truth + np.sqrt(1.0 - shared**2) * own)
 
 
 def on_tile(spectrum: Spectrum) -> Field:
@@ -152,6 +173,37 @@ def living_cells(cells: Cells, time_hours: float, motion_km_per_hour: tuple[floa
     return replace(now, x=x, y=y)
 
 
+def reaching_cells(
+    cells: Cells,
+    time_hours: float,
+    motion_km_per_hour: tuple[float, float],
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+) -> Cells:
+    """The candidates whose drawing at a time can touch a part of the tile, given by first and end indices."""
+    steps = (time_hours - cells.birth) / RDAPS_SPACING_KM
+    reaches = _reaches(cells, motion_km_per_hour)
+    near = np.ones(len(reaches), bool)
+    for place, motion, (first, end) in zip(
+        (cells.y, cells.x), motion_km_per_hour[::-1], (rows, columns), strict=True
+    ):
+        index = np.floor(np.mod(place + motion * steps, TILE_CELLS))
+        near &= np.mod(index + reaches - first, TILE_CELLS) < end - first + 2 * reaches
+    return Cells(**{name: values[near] for name, values in vars(cells).items()})
+
+
+def _stretch(motion_km_per_hour: tuple[float, float]) -> float:
+    """Variance along the motion that an hour of it adds to a cell [squared grid cells]."""
+    speed = np.hypot(*motion_km_per_hour) + 1e-6
+    return float((0.6 * speed / RDAPS_SPACING_KM) ** 2 / 12.0)
+
+
+def _reaches(cells: Cells, motion_km_per_hour: tuple[float, float]) -> NDArray[np.intp]:
+    """Grid cells from the middle of each cell to where its drawing ends."""
+    extent = CELL_EXTENT * np.sqrt(cells.radius**2 + _stretch(motion_km_per_hour))
+    return np.ceil(extent).astype(np.intp) + 1
+
+
 def render_cells(
     cells: Cells, chance: Field, time_hours: float, motion_km_per_hour: tuple[float, float]
 ) -> Field:
@@ -169,8 +221,8 @@ def render_cells(
     peak = cells.strength * np.sin(np.pi * age) ** 2 * np.minimum(1.0, surplus / 0.08)
     speed = np.hypot(*motion_km_per_hour) + 1e-6
     cosine, sine = motion_km_per_hour[0] / speed, motion_km_per_hour[1] / speed
-    stretch = (0.6 * speed / RDAPS_SPACING_KM) ** 2 / 12.0
-    reaches = np.ceil(CELL_EXTENT * np.sqrt(cells.radius**2 + stretch)).astype(int) + 1
+    stretch = _stretch(motion_km_per_hour)
+    reaches = _reaches(cells, motion_km_per_hour)
     for cell in alive:
         offset = np.arange(-reaches[cell], reaches[cell] + 1)
         x = offset.astype(np.float32)[None, :] - np.float32(cells.x[cell] - column[cell])

@@ -37,7 +37,19 @@ from training.orography import FULL, KOREA, Region, qpe_in_rdaps_index
 from training.rainfall import MODEL, NATURE, RainPhysics, RainState, cell_chance, rain_mm, rain_potential
 from training.weather import Weather, draw_weather
 
-__all__ = ["FULL", "KOREA", "Region", "SimulatedCycle", "simulate_cycle"]
+__all__ = [
+    "FULL",
+    "KOREA",
+    "Draw",
+    "Region",
+    "SimulatedCycle",
+    "draw_cycle",
+    "draw_warp",
+    "forecast_errors",
+    "on_qpe_grid",
+    "rain_of_hour",
+    "simulate_cycle",
+]
 
 Field = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -54,6 +66,7 @@ STEERING = 0.8  # of the mean wind of 850 and 500 hPa
 MESOSCALE_CONVERGENCE = 4.5e-5  # standard deviation at 850 hPa [s-1]
 MESOSCALE_VORTICITY = 2.5e-5  # standard deviation at 850 hPa [s-1]
 SPIN_UP_SHARE = 0.12  # of the lead, for the accumulation before the first lead
+WHOLE = (slice(None), slice(None))  # rows and columns of the QPE grid
 RAIN_STATE = ("ascent", "moisture", "upper_moisture", "lapse", "u_850", "v_850")
 
 
@@ -77,7 +90,7 @@ class SimulatedCycle:
 
 
 @dataclass(frozen=True)
-class _Spectra:
+class Spectra:
     """Mesoscale spectra of nature, of the forecast's state and of its rain (own parts only)."""
 
     ascent: tuple[TileSpectrum, TileSpectrum, TileSpectrum]
@@ -86,19 +99,19 @@ class _Spectra:
 
 
 @dataclass(frozen=True)
-class _Draw:
+class Draw:
     """Everything random in a cycle."""
 
     weather: Weather
     steering: tuple[float, float]  # [km h-1]
-    spectra: _Spectra
+    spectra: Spectra
     shifts: Array  # (2, 2): state, rain; x, y; unit variance
     warps: tuple[Array, ...]  # on the coarse grid: state x and y, rain x and y, moisture of state and of rain
     nature_cells: Cells
     model_cells: Cells
 
 
-def _draw_warp(random: np.random.Generator, place: Stage) -> Array:
+def draw_warp(random: np.random.Generator, place: Stage) -> Array:
     """A smooth random field of unit variance on the coarse grid: a sum of waves."""
     length = np.exp(random.uniform(np.log(WARP_SHORTEST_KM), np.log(WARP_LONGEST_KM), WARP_WAVES))
     angle = random.uniform(0.0, 2 * np.pi, WARP_WAVES)
@@ -119,7 +132,8 @@ def _steering(weather: Weather, place: Stage) -> tuple[float, float]:
     return float(STEERING * 3.6 * u), float(STEERING * 3.6 * v)
 
 
-def _draw(seed: int, reference_time: np.datetime64, hours: tuple[int, ...]) -> _Draw:
+def draw_cycle(seed: int, reference_time: np.datetime64, hours: tuple[int, ...]) -> Draw:
+    """Everything random in the cycle that `simulate_cycle` simulates for these leads."""
     roots = np.random.SeedSequence(seed).spawn(5)
     weather = draw_weather(np.random.default_rng(roots[0]), reference_time)
     random = np.random.default_rng(roots[1])
@@ -130,21 +144,21 @@ def _draw(seed: int, reference_time: np.datetime64, hours: tuple[int, ...]) -> _
     random = np.random.default_rng(roots[2])
     place = stage(KOREA)
     first, last = hours[0] - convection.CELL_SPAN_HOURS, hours[-1]
-    return _Draw(
+    return Draw(
         weather=weather,
         steering=_steering(weather, place),
-        spectra=_Spectra(
+        spectra=Spectra(
             (ascent[0], ascent[1], ascent[2]), (moisture[0], moisture[1], moisture[2]), vorticity
         ),
         shifts=random.normal(size=(2, 2)),
-        warps=tuple(_draw_warp(random, place) for _ in range(6)),
+        warps=tuple(draw_warp(random, place) for _ in range(6)),
         nature_cells=convection.draw_cells(roots[3], first, last),
         model_cells=convection.draw_cells(roots[4], first, last),
     )
 
 
 @dataclass(frozen=True)
-class _Errors:
+class Errors:
     """Displacements on the coarse grid [km] and moisture errors of the forecast's state and of its rain."""
 
     state_shift: tuple[Array, Array]
@@ -155,7 +169,8 @@ class _Errors:
     rain_moisture: Array
 
 
-def _errors(draw: _Draw, lead_hours: float) -> _Errors:
+def forecast_errors(draw: Draw, lead_hours: float) -> Errors:
+    """The errors of the forecast at a lead."""
     growth = lead_hours / ERROR_LEAD_HOURS
     warps = draw.warps
     state = [STATE_SHIFT_KM * growth * draw.shifts[0, axis] for axis in (0, 1)]
@@ -166,7 +181,7 @@ def _errors(draw: _Draw, lead_hours: float) -> _Errors:
     state_warp = [STATE_WARP_KM * growth * warps[axis] for axis in (0, 1)]
     rain_warp = [state_warp[axis] + RAIN_WARP_KM * growth * warps[2 + axis] for axis in (0, 1)]
     moisture = STATE_MOISTURE_ERROR * growth * warps[4]
-    return _Errors(
+    return Errors(
         state_shift=(state[0] + state_warp[0], state[1] + state_warp[1]),
         rain_shift=(rain[0] + rain_warp[0], rain[1] + rain_warp[1]),
         state_tile_shift=(state[0], state[1]),
@@ -177,7 +192,7 @@ def _errors(draw: _Draw, lead_hours: float) -> _Errors:
 
 
 def _cells_on_tile(
-    draw: _Draw,
+    draw: Draw,
     tile: Stage,
     coarse: dict[str, Array],
     mesoscale: tuple[Field, Field],
@@ -198,8 +213,8 @@ def _cells_on_tile(
     return convection.render_cells(living, chance, time_hours, draw.steering)
 
 
-def _rain(
-    draw: _Draw,
+def rain_of_hour(
+    draw: Draw,
     places: tuple[Stage, Stage],
     coarse: dict[str, Array],
     mesoscale: tuple[Spectrum, Spectrum],
@@ -222,7 +237,7 @@ def _rain(
 
 
 def _spectra_at(
-    draw: _Draw, kind: int, time_hours: float, shift_km: tuple[float, float], coherent_above_km: float
+    draw: Draw, kind: int, time_hours: float, shift_km: tuple[float, float], coherent_above_km: float
 ) -> tuple[Spectrum, Spectrum]:
     """Ascent and moisture spectra of nature (0), of the forecast's state (1) or of its rain (2)."""
     x = draw.steering[0] * time_hours + shift_km[0]
@@ -238,31 +253,35 @@ def _spectra_at(
     return out[0], out[1]
 
 
-def _true_rain(draw: _Draw, region: Region, lead_hours: int, hour_utc: float) -> Field:
+def _true_rain(draw: Draw, region: Region, lead_hours: int, hour_utc: float) -> Field:
     _, place, tile = rain_stages(region)
     nowhere = np.zeros(place.x.shape)
     middle = lead_hours - 0.5
     coarse = coarse_rain_state(draw.weather, place, (nowhere, nowhere), middle)
     mesoscale = _spectra_at(draw, 0, middle, (0.0, 0.0), 0.0)
-    return _rain(draw, (place, tile), coarse, mesoscale, draw.nature_cells, NATURE, middle, hour_utc - 0.5)
+    return rain_of_hour(
+        draw, (place, tile), coarse, mesoscale, draw.nature_cells, NATURE, middle, hour_utc - 0.5
+    )
 
 
-def _forecast_rain(draw: _Draw, region: Region, lead_hours: int, hour_utc: float) -> Field:
+def _forecast_rain(draw: Draw, region: Region, lead_hours: int, hour_utc: float) -> Field:
     box, place, tile = rain_stages(region)
     middle = lead_hours - 0.5
-    errors = _errors(draw, middle)
+    errors = forecast_errors(draw, middle)
     shift_km = errors.rain_shift[0][box], errors.rain_shift[1][box]
     coarse = coarse_rain_state(draw.weather, place, shift_km, middle)
     coarse["moisture"] = coarse["moisture"] + errors.rain_moisture[box]
     coherent_above_km = RAIN_COHERENT_ABOVE_KM * middle / ERROR_LEAD_HOURS
     mesoscale = _spectra_at(draw, 2, middle, errors.rain_tile_shift, coherent_above_km)
-    return _rain(draw, (place, tile), coarse, mesoscale, draw.model_cells, MODEL, middle, hour_utc - 0.5)
+    return rain_of_hour(
+        draw, (place, tile), coarse, mesoscale, draw.model_cells, MODEL, middle, hour_utc - 0.5
+    )
 
 
 def _forecast_fields(
-    draw: _Draw, place: Stage, lead_hours: int, hour_utc: float, rain: Field
+    draw: Draw, place: Stage, lead_hours: int, hour_utc: float, rain: Field
 ) -> dict[str, Field]:
-    errors = _errors(draw, lead_hours)
+    errors = forecast_errors(draw, lead_hours)
     coarse = coarse_state(draw.weather, place, errors.state_shift, lead_hours)
     coarse["moisture"] = coarse["moisture"] + errors.state_moisture
     coherent_above_km = STATE_COHERENT_ABOVE_KM * lead_hours / ERROR_LEAD_HOURS
@@ -279,10 +298,10 @@ def _forecast_fields(
     return channels(place, coarse, mesoscale, hour_utc, rain)
 
 
-def _on_qpe_grid(field: Field, region: Region) -> Field:
-    """Bilinear interpolation of a region's field to the QPE grid, (253, 149)."""
+def on_qpe_grid(field: Field, region: Region, window: tuple[slice, slice] = WHOLE) -> Field:
+    """Bilinear interpolation of a region's field to a window of the QPE grid, the whole is (253, 149)."""
     x, y = qpe_in_rdaps_index()
-    x, y = x - region.x_start, y - region.y_start
+    x, y = x[window[1]] - region.x_start, y[window[0]] - region.y_start
     column, row = np.floor(x).astype(int), np.floor(y).astype(int)
     right, upper = (x - column).astype(np.float32)[None, :], (y - row).astype(np.float32)[:, None]
     low = field[np.ix_(row, column)] * (1 - right) + field[np.ix_(row, column + 1)] * right
@@ -317,7 +336,7 @@ def simulate_cycle(
     """
     leads = _checked(leads_hours, region)
     start = reference_time.astype("datetime64[s]")
-    draw = _draw(seed, start, leads)
+    draw = draw_cycle(seed, start, leads)
     place = stage(region)
     start_hour = float((start - start.astype("datetime64[D]")) / np.timedelta64(1, "h"))
     fields: list[dict[str, Field]] = []
@@ -331,7 +350,7 @@ def simulate_cycle(
         if hour in leads:
             fields.append(_forecast_fields(draw, place, hour, start_hour + hour, rain))
             accumulated.append(total)
-            qpe.append(_on_qpe_grid(_true_rain(draw, region, hour, start_hour + hour), region))
+            qpe.append(on_qpe_grid(_true_rain(draw, region, hour, start_hour + hour), region))
     return SimulatedCycle(
         reference_time=start,
         leads_hours=leads,

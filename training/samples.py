@@ -128,19 +128,20 @@ class Split:
         """Inputs (channel, y, x) in physical units."""
         return self._archive.inputs(int(self._rows[index]))
 
-    def channel(self, index: int) -> Floats:
-        """One input channel of all samples (sample, y, x) in physical units."""
-        return np.stack([self.physical(sample)[index] for sample in range(len(self))])
+    def channel(self, index: int, samples: Indices | None = None) -> Floats:
+        """One input channel of some or all samples (sample, y, x) in physical units."""
+        chosen = range(len(self)) if samples is None else samples
+        return np.stack([self.physical(int(sample))[index] for sample in chosen])
 
-    def raw_rain_mm(self) -> Floats:
-        """The raw forecast's precipitation of all samples (sample, y, x).
+    def raw_rain_mm(self, samples: Indices | None = None) -> Floats:
+        """The raw forecast's precipitation of some or all samples (sample, y, x).
 
         Raises:
             InputError: no channel of the archive is precipitation.
         """
         for name in (PRECIPITATION_CHANNEL, PAIRS_CHANNEL):
             if name in self.description.channels:
-                return self.channel(self.description.channels.index(name))
+                return self.channel(self.description.channels.index(name), samples)
         raise InputError(
             "No channel is precipitation",
             where=str(self._archive.path),

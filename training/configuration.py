@@ -17,7 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
-from service.errors import SettingsError
+from service.errors import InputError, SettingsError
 from training import distribution
 from training.engine import Optimisation
 from training.networks.catalogue import NetworkSettings, build
@@ -63,17 +63,11 @@ def read_settings(kind: type[Settings], path: Path, overrides: Mapping[str, Any]
     Raises:
         SettingsError: unreadable, an unknown key, or a value out of bounds; names each of them.
     """
+    content = _content(path)
+    for name, value in (overrides or {}).items():
+        _set(content, name, value)
     try:
-        content = _content(path)
-        for name, value in (overrides or {}).items():
-            *tables, key = name.split(".")
-            table = content
-            for part in tables:
-                table = table.setdefault(part, {})
-            table[key] = value
         return kind.model_validate(content)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError("The configuration cannot be read", where=str(path), got=str(error)) from error
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
@@ -85,21 +79,50 @@ def configuration_files(path: Path) -> tuple[Path, ...]:
     """The file and those that it extends.
 
     Raises:
-        SettingsError: one of them cannot be read.
+        SettingsError: one of them cannot be read, or they extend each other in a circle.
     """
+    files = [path]
+    while (base := _table(files[-1]).get(EXTENDS)) is not None:
+        if not isinstance(base, str):
+            raise SettingsError(
+                f"{EXTENDS} must name a file", where=str(files[-1]), expected="text", got=repr(base)
+            )
+        files.append(files[-1].parent / base)
+        if files[-1].resolve() in {file.resolve() for file in files[:-1]}:
+            raise SettingsError(
+                "Configurations extend each other", where=str(path), got=" -> ".join(map(str, files))
+            )
+    return tuple(files)
+
+
+def _table(path: Path) -> dict[str, Any]:
     try:
-        base = tomllib.loads(path.read_text()).get(EXTENDS)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    # One that is no TOML, or no text at all.
+    except (OSError, ValueError) as error:
         raise SettingsError("The configuration cannot be read", where=str(path), got=str(error)) from error
-    return (path, *configuration_files(path.parent / base)) if base else (path,)
 
 
 def _content(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for file in reversed(configuration_files(path)):
-        content = _merged(content, tomllib.loads(file.read_text()))
+        content = _merged(content, _table(file))
     content.pop(EXTENDS, None)
     return content
+
+
+def _set(content: dict[str, Any], name: str, value: Any) -> None:
+    *tables, key = name.split(".")
+    table = content
+    for part in tables:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise SettingsError(
+                "A value inside of another cannot be set",
+                where=name,
+                got=f"{part} = {table!r}, which is no table",
+            )
+    table[key] = value
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -144,20 +167,50 @@ def claim(out: Path, provenance: Any, identity: Sequence[str]) -> None:
     """
     path = out / PROVENANCE
     if path.exists():
-        stored = type(provenance).model_validate_json(path.read_text())
+        try:
+            stored = read_provenance(type(provenance), out)
+        except InputError as error:
+            raise _another_run(out, identity, "one of another kind") from error
         different = [name for name in identity if getattr(stored, name) != getattr(provenance, name)]
         if different:
-            raise SettingsError(
-                "The folder holds another run",
-                where=str(out),
-                expected="the same " + ", ".join(identity),
-                got=f"another {', '.join(different)}",
-                advice="choose another folder for this run",
-            )
-        return
-    if distribution.rank() == 0:
+            raise _another_run(out, identity, f"another {', '.join(different)}")
+    elif distribution.rank() == 0:
         out.mkdir(parents=True, exist_ok=True)
-        path.write_text(provenance.model_dump_json(indent=2) + "\n")
+        # Whole or not at all: other processes may be looking for it, and a kill may come at any time.
+        temporary = path.with_suffix(".part")
+        temporary.write_text(provenance.model_dump_json(indent=2) + "\n")
+        temporary.replace(path)
+
+
+def _another_run(out: Path, identity: Sequence[str], got: str) -> SettingsError:
+    return SettingsError(
+        "The folder holds another run",
+        where=str(out),
+        expected="the same " + ", ".join(identity),
+        got=got,
+        advice="choose another folder for this run",
+    )
+
+
+def read_provenance(kind: type[Settings], folder: Path) -> Settings:
+    """What the run in a folder was made from.
+
+    Raises:
+        InputError: no run, or one of another kind.
+    """
+    path = folder / PROVENANCE
+    try:
+        return kind.model_validate_json(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError("No run", where=str(folder), expected=f"a file {PROVENANCE}") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise InputError(
+            "The run is of another kind",
+            where=str(path),
+            expected=kind.__name__,
+            got=f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}",
+        ) from error
 
 
 def machine(settings: TrainingSettings) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -34,13 +34,14 @@ WEIGHTS = "weights.pt"
 CURVES = "curves.csv"
 
 Indices = NDArray[np.intp]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 Batch = TypeVar("Batch")
 """What an objective reads and takes the loss of."""
 
 
 class Diverged(RainpostError):
-    """A loss that is not finite."""
+    """A loss, or its gradient, that is not finite."""
 
     reason: ClassVar[str] = "training-diverged"
 
@@ -72,7 +73,7 @@ class Optimisation(BaseModel):
     schedule: Literal["constant", "cosine"]
     warmup_updates: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     gradient_clip: float | None = Field(default=None, gt=0)
     average_decay: float = Field(default=0.0, ge=0, lt=1)
     validate_every: int = Field(default=1000, gt=0)
@@ -118,11 +119,11 @@ class Objective(Generic[Batch]):
     validate: Callable[[nn.Module], dict[str, float]]
 
 
-def prepare(seed: int, threads: int) -> None:
-    """Seeds, threads, and deterministic algorithms."""
+def prepare(seed: int, threads: int, device: str = "cpu") -> None:
+    """Seeds, threads, and deterministic algorithms on the CPU: a GPU has none to sample between cells."""
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(device == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
@@ -240,6 +241,8 @@ class Run(Generic[Batch]):
                 advice="choose another folder for this run",
             ) from error
         torch.set_rng_state(state["random"].cpu())
+        if self._device.type == "cuda" and "random_device" in state:
+            torch.cuda.set_rng_state(state["random_device"].cpu())
         self.update, self.best_loss = state["update"], state["best_loss"]
         self.rows = state["rows"]
         self._sums = state["sums"]
@@ -248,25 +251,26 @@ class Run(Generic[Batch]):
     """Loss since the last validation, and over how many updates."""
 
     def _save(self) -> None:
-        write_whole(
-            self.folder / CHECKPOINT,
-            {
-                "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "random": torch.get_rng_state(),
-                "update": self.update,
-                "best_loss": self.best_loss,
-                "rows": self.rows,
-                "sums": self._sums,
-            },
-        )
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "random": torch.get_rng_state(),
+            "update": self.update,
+            "best_loss": self.best_loss,
+            "rows": self.rows,
+            "sums": self._sums,
+        }
+        if self._device.type == "cuda":
+            state["random_device"] = torch.cuda.get_rng_state()
+        write_whole(self.folder / CHECKPOINT, state)
 
     def fit(self, objective: Objective[Batch], last_update: int | None = None) -> None:
         """Runs to the last update of the settings, or stops early after ``last_update`` updates in total.
 
         Raises:
-            Diverged: the loss of a batch is not finite; the message names the update and the samples.
+            Diverged: the loss of a batch, its gradient or the loss of a validation is not finite; the
+                message names the update and the samples.
         """
         settings = self.optimisation
         end = settings.updates if last_update is None else min(last_update, settings.updates)
@@ -303,6 +307,9 @@ class Run(Generic[Batch]):
         for module in self.fixed:
             module.eval()
         generator = torch.Generator().manual_seed(hash((self.seed, self.update)) % 2**63)
+        if distribution.together():
+            # Or what drop-out leaves out would be the same in every process.
+            torch.manual_seed(hash((self.seed, self.update, distribution.rank())) % 2**63)
         with torch.autocast(
             self._device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
         ):
@@ -311,16 +318,11 @@ class Run(Generic[Batch]):
         shares = [part.total.float() / distribution.total(part.count) for part in parts]
         loss = torch.stack(shares).sum() * distribution.world()
         value = float(distribution.total(loss)) / distribution.world()
-        if not math.isfinite(value):
-            raise Diverged(
-                "The loss is not finite",
-                where=f"update {self.update + 1}, samples {indices.tolist()}",
-                got=str(value),
-                advice="look at these samples, or lower the learning rate",
-            )
+        place = f"update {self.update + 1}, samples {indices.tolist()}"
+        _check_finite("The loss", value, place)
         loss.backward()  # type: ignore[no-untyped-call]
-        if settings.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), settings.gradient_clip)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.gradient_clip or math.inf)
+        _check_finite("The gradient", norm.item(), place)
         self.optimiser.step()
         self._follow()
         return value
@@ -341,6 +343,7 @@ class Run(Generic[Batch]):
             self.average.eval()
             with torch.no_grad():
                 scores = objective.validate(self.average)
+            _check_finite("The loss of the validation", scores["loss"], f"update {self.update}")
             self.rows.append(
                 {
                     "update": self.update,
@@ -359,17 +362,30 @@ class Run(Generic[Batch]):
 
     def _save_alone(self) -> None:
         if distribution.rank() == 0:
-            self._save()
+            # Curves first: after a kill in between they are written again, for they follow the checkpoint.
             self._write_curves()
+            self._save()
         distribution.wait()
 
     def _write_curves(self) -> None:
         if not self.rows:
             return
-        with (self.folder / CURVES).open("w", newline="") as file:
+        temporary = (self.folder / CURVES).with_suffix(".part")
+        with temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
+        temporary.replace(self.folder / CURVES)
+
+
+def _check_finite(name: str, value: float, where: str) -> None:
+    if not math.isfinite(value):
+        raise Diverged(
+            f"{name} is not finite",
+            where=where,
+            got=str(value),
+            advice="look at these samples, or lower the learning rate",
+        )
 
 
 def _groups(network: nn.Module, rate_factors: dict[str, float]) -> list[dict[str, Any]]:

@@ -22,12 +22,12 @@ from service.errors import InputError
 from training import distribution, losses
 from training.batch import VALIDATION_BATCH, Batch, cropped, read
 from training.configuration import (
-    PROVENANCE,
     TrainingSettings,
     claim,
     machine,
     network_of,
     parse_arguments,
+    read_provenance,
     read_settings,
 )
 from training.engine import WEIGHTS, Objective, Part, Run, code_commit, prepare
@@ -67,6 +67,12 @@ class LossSettings(BaseModel):
     amount: float = Field(default=0.0, ge=0)
     csi: float = Field(default=0.0, ge=0)
 
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not (self.classes or self.amount or self.csi):
+            raise ValueError("no part of the loss has a weight")
+        return self
+
 
 class Configuration(TrainingSettings):
     """One fine-tuning.
@@ -99,7 +105,7 @@ class Configuration(TrainingSettings):
             raise ValueError("transfer needs the network internimage")
         if self.crop and (embedded or not isinstance(self.network, InternImageSettings)):
             raise ValueError("crop needs the network internimage without an embedding")
-        if self.crop and any(size % STRIDE for size in self.crop):
+        if self.crop and any(size <= 0 or size % STRIDE for size in self.crop):
             raise ValueError(f"the sides of a crop must be multiples of {STRIDE} cells")
         return self
 
@@ -213,7 +219,7 @@ def finetune(configuration: Configuration, out: Path, last_update: int | None = 
     """
     training = Split(configuration.data, "train", wet_only=configuration.only_wet_samples)
     validation = Split(configuration.data, "validation")
-    prepare(configuration.seed, configuration.threads)
+    prepare(configuration.seed, configuration.threads, configuration.device)
     network = network_of(configuration, training, configuration.outputs)
     if configuration.crop:
         _check_crop(configuration.crop, training.field_shape)
@@ -269,13 +275,13 @@ def load_run(folder: Path) -> tuple[Provenance, nn.Module]:
     """The provenance of a run and its best network, on the CPU and in evaluation mode.
 
     Raises:
-        InputError: no run, no weights yet, or weights of another architecture.
+        InputError: no run, one of another kind, no weights yet, or weights of another architecture.
     """
     if not (folder / WEIGHTS).exists():
         raise InputError(
             "No fitted weights", where=str(folder), advice="run python -m training.finetune first"
         )
-    provenance = Provenance.model_validate_json((folder / PROVENANCE).read_text())
+    provenance = read_provenance(Provenance, folder)
     configuration = provenance.configuration
     network = network_of(configuration, Split(configuration.data, "validation"), configuration.outputs)
     try:

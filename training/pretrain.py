@@ -21,12 +21,12 @@ from service.errors import InputError
 from training import distribution, losses
 from training.batch import VALIDATION_BATCH, Batch, read
 from training.configuration import (
-    PROVENANCE,
     TrainingSettings,
     claim,
     machine,
     network_of,
     parse_arguments,
+    read_provenance,
     read_settings,
 )
 from training.engine import WEIGHTS, Objective, Part, Run, code_commit, prepare
@@ -111,7 +111,7 @@ def pretrain(settings: Pretraining, out: Path, last_update: int | None = None) -
         Diverged: a loss that is not finite.
     """
     training, validation = Split(settings.data, "train"), Split(settings.data, "validation")
-    prepare(settings.seed, settings.threads)
+    prepare(settings.seed, settings.threads, settings.device)
     network = network_of(settings, training, len(training.description.channels))
     claim(
         out,
@@ -152,7 +152,7 @@ def load_pretrained(folder: Path, split: Split) -> tuple[dict[str, Tensor], str]
         split: of the data that the parameters are to be used with.
 
     Raises:
-        InputError: no such run, or one whose z-scores are of other data.
+        InputError: no such run, one of another kind, or one whose z-scores are of other data.
     """
     provenance, path = _finished(folder)
     if provenance.statistics_digest != split.description.statistics_digest:
@@ -185,7 +185,7 @@ def _finished(folder: Path) -> tuple[PretrainingProvenance, Path]:
         raise InputError(
             "No pre-trained weights", where=str(folder), advice="run python -m training.pretrain first"
         )
-    return PretrainingProvenance.model_validate_json((folder / PROVENANCE).read_text()), path
+    return read_provenance(PretrainingProvenance, folder), path
 
 
 def main() -> None:

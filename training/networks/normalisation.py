@@ -9,6 +9,12 @@ from torch.distributed.nn import functional as collective
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
+def _summed(x: Tensor) -> Tensor:
+    """The sum over all processes, with gradient."""
+    result: Tensor = collective.all_reduce(x)  # type: ignore[no-untyped-call]
+    return result
+
+
 class _Shared(_BatchNorm):
     """In training with several processes, normalises over the samples of all of them."""
 
@@ -19,12 +25,14 @@ class _Shared(_BatchNorm):
         shape = [-1 if axis == 1 else 1 for axis in range(x.dim())]
         # Every process has as many samples.
         count = x.numel() // x.shape[1] * distributed.get_world_size()
-        sums = torch.stack([x.sum(dim=others), (x * x).sum(dim=others)])
-        mean, square = collective.all_reduce(sums) / count  # type: ignore[no-untyped-call]
-        variance = square - mean * mean
+        # bfloat16 has too few digits for sums; the mean first, because squares of large values have too.
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean = _summed(wide.sum(dim=others)) / count
+        centred = wide - mean.view(shape)
+        variance = _summed((centred * centred).sum(dim=others)) / count
         self._follow(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return x * scale.view(shape) + (self.bias - mean * scale).view(shape)
+        return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
+from torch import nn
+
+from service.channels import THRESHOLDS_MM
 from service.specification import CycleSpecification
-from training.evaluate import Evaluation, table
+from training.evaluation import Evaluation
 from training.finetune import Provenance
-from training.networks.segmentation import Segmentation
+from training.networks.catalogue import InternImageSettings, MetNetSettings, UNetSettings
+from training.result_tables import Line, estimate, reliability, scores
+from training.results import Result, Results
 from training.samples import Split
+
+MODEL, RAW, SMOOTHED = "model", "raw", "smoothed"
+LABELS: Final = {RAW: "raw NWP", SMOOTHED: "raw NWP, smoothed"}
+"""Systems that a card shows beside the model; others appear under their own names."""
 
 _CARD = """# {name} {version}
 
@@ -19,16 +30,18 @@ hourly forecasts of {source}, leads {first_lead} to {last_lead} h.
 {warning}
 
 ## Network
-InternImage encoder ({channels} channels, depths {depths}, groups {groups}) and UPerNet decoder (width
-{decoder_width}), {parameters:.2f} million parameters. Input: {inputs} z-scored channels on {ny} x {nx} cells.
-Output: class probabilities.
+{architecture}; {parameters:.2f} million parameters. Input: {inputs} z-scored channels on {ny} x {nx} cells.
+Output: class probabilities, calibrated inside the graph.
 
 ## Training
 - Data: {samples} samples of {cycles} cycles, digest `{digest}`. Made by {made_by}.
 - Splits: {splits}.
-- Labels: {labels}. Weights of the classes in the loss: {weights}. No pre-training.
-- {epochs} epochs, batch {batch}, AdamW, learning rate {rate:g} ({schedule}), seed {seed}, commit
+- Labels: {labels}. Weights of the classes in the loss: {weights}.
+- {pretraining}
+- {updates} updates, batch {batch}, AdamW, learning rate {rate:g} ({schedule}), seed {seed}, commit
   `{commit}`.
+- Calibration and decision thresholds: fitted on the validation split ({validation_samples} samples), which the
+  scores below do not touch.
 
 The command that makes it again:
 
@@ -36,44 +49,49 @@ The command that makes it again:
 
 ## Scores
 {test_cycles} cycles ({test_samples} samples) that it never saw. Observed shares of the classes: {shares}.
-Intervals: bootstrap over cycles.
+Intervals: bootstrap over the {days} days.
 
 {scores}
 
-- smoothed: Gaussian smoothing of the raw rain, which needs no learning; tuned on the validation split
-  ({smoothing}).
+- argmax: the most probable class, as the model gives it. as fitted: the same before calibration, to compare with
+  the paper; nothing in the model gives it any more.
 - tuned: the probability of exceeding from which the event is called, chosen for CSI on the validation split
   ({decisions}).
-- argmax: the most probable class.
+- raw NWP, smoothed: Gaussian smoothing of the raw rain, which needs no learning; width and level chosen on the
+  validation split.
 
 {gains}
 
-Brier score of the probability of exceeding (smaller is better), beside the training split's frequency:
+## Probabilities
+Brier score (smaller is better) beside that of the training split's frequency, and in how many of the twentieths
+of the probability the event is as frequent as forecast, within 5 points:
 
-| threshold | model | climatology |
-|---|---|---|
-{brier}
+{reliability}
 
 ## Limits
 - {scope}
-- The weights of the classes and the continuous labels shift the probabilities towards heavy rain: they rank
-  cells, but they are not frequencies. Calibrate on observations before quoting one.
+- Probabilities are calibrated to the period of the validation split. Elsewhere they are only as good as the raw
+  forecast stays alike: verify before quoting one.
 - Only the window, the season, the channels and the leads it was trained on.
 """
 
 
 @dataclass(frozen=True)
 class Release:
-    """What is exported: the run, its data and scores, and the name it gets."""
+    """What is exported: the run, its data and scores, and the name it gets.
+
+    beside: scores of other systems on the same samples, by system.
+    """
 
     name: str
     version: str
     provenance: Provenance
-    network: Segmentation
+    network: nn.Module
     evaluation: Evaluation
     split: Split
     cycle: CycleSpecification
     command: str
+    beside: Mapping[str, Evaluation] = field(default_factory=dict)
 
     @property
     def statement(self) -> str:
@@ -85,24 +103,27 @@ class Release:
             )
         return f"Trained on {samples} samples of real cycles."
 
-
-def _gains(evaluation: Evaluation) -> str:
-    """One line per threshold: by how much the model beats, or does not beat, the smoothed forecast."""
-    lines = []
-    for row in evaluation.rows:
-        if row.score.system == "model":
-            low, high = row.gain_interval
-            lines.append(
-                f"- CSI at {row.score.threshold_mm:g} mm by {row.score.decision}, less that of the smoothed "
-                f"raw forecast: {row.gain:+.3f} [{low:+.3f}, {high:+.3f}]"
-            )
-    return "\n".join(lines)
+    @property
+    def architecture(self) -> str:
+        """The network in words."""
+        match self.provenance.configuration.network:
+            case InternImageSettings(size=size, embedding=embedding, channel_attention=attention):
+                depths, groups = ("-".join(map(str, numbers)) for numbers in (size.depths, size.groups))
+                return (
+                    f"{'Masked patch embedding, ' if embedding else ''}"
+                    f"{'channel attention, ' if attention else ''}"
+                    f"InternImage encoder ({size.channels} channels, depths {depths}, groups {groups}) and "
+                    f"UPerNet decoder (width {size.decoder_width})"
+                )
+            case UNetSettings(width=width):
+                return f"UNet (width {width})"
+            case MetNetSettings(start_width=width, halvings=halvings):
+                return f"MetNet, KoMet's variant (width {width}, {halvings} halvings)"
 
 
 def model_card(release: Release) -> str:
     """The card as Markdown."""
-    description = release.split.description
-    simulated = description.simulated
+    simulated = release.split.description.simulated
     return _CARD.format(
         name=release.name,
         version=release.version,
@@ -111,28 +132,18 @@ def model_card(release: Release) -> str:
         last_lead=max(release.cycle.leads_hours),
         statement=release.statement,
         warning="Its probabilities mean nothing for real weather." if simulated else "",
+        architecture=release.architecture,
+        parameters=sum(parameter.numel() for parameter in release.network.parameters()) / 1e6,
+        inputs=len(release.cycle.channels),
         ny=release.cycle.window.ny,
         nx=release.cycle.window.nx,
         command=release.command,
         scope="Scores on a simulation say nothing about scores on real forecasts."
         if simulated
         else "Scores hold for the period and the domain of the test split.",
-        **_network_facts(release),
         **_training_facts(release),
-        **_score_facts(release.evaluation),
+        **_score_facts(release),
     )
-
-
-def _network_facts(release: Release) -> dict[str, object]:
-    architecture = release.provenance.configuration.architecture
-    return {
-        "channels": architecture.channels,
-        "depths": "-".join(map(str, architecture.depths)),
-        "groups": "-".join(map(str, architecture.groups)),
-        "decoder_width": architecture.decoder_width,
-        "parameters": sum(parameter.numel() for parameter in release.network.parameters()) / 1e6,
-        "inputs": architecture.inputs,
-    }
 
 
 def _training_facts(release: Release) -> dict[str, object]:
@@ -147,7 +158,8 @@ def _training_facts(release: Release) -> dict[str, object]:
         "digest": provenance.data_digest[:16],
         "labels": configuration.labels,
         "weights": ", ".join(f"{weight:g}" for weight in configuration.class_weights),
-        "epochs": optimisation.epochs,
+        "pretraining": _pretraining(provenance),
+        "updates": optimisation.updates,
         "batch": optimisation.batch,
         "rate": optimisation.learning_rate,
         "schedule": optimisation.schedule,
@@ -156,22 +168,61 @@ def _training_facts(release: Release) -> dict[str, object]:
     }
 
 
-def _score_facts(evaluation: Evaluation) -> dict[str, object]:
-    smoothing = (
-        f"{key} mm: sigma {evaluation.smoothing_cells[key]:g} cells, level {level:.2f} mm"
-        for key, level in evaluation.smoothed_levels_mm.items()
+def _pretraining(provenance: Provenance) -> str:
+    transfer = provenance.configuration.transfer
+    if transfer is None:
+        return "No pre-training: all parameters started from chance."
+    kept = "kept as it was" if not transfer.rate_factor else f"trained on at {transfer.rate_factor:g} x the rate"
+    return (
+        f"Everything but the decoder comes from self-supervised pre-training on masked fields (weights "
+        f"`{(provenance.pretrained_digest or '')[:16]}`) and was {kept}."
     )
-    decisions = (f"{key} mm: {level:.3f}" for key, level in evaluation.decision_thresholds.items())
+
+
+def _score_facts(release: Release) -> dict[str, object]:
+    evaluation = release.evaluation
+    rows = {MODEL: evaluation, **release.beside}
+    results = Results(Result(row=row, evaluation=one) for row, one in rows.items())
+    model = Line(MODEL, "this model")
+    lines = [*(Line(row, LABELS.get(row, row)) for row in release.beside), model]
     return {
+        "validation_samples": evaluation.samples["validation"],
         "test_cycles": evaluation.cycles["test"],
         "test_samples": evaluation.samples["test"],
-        "shares": ", ".join(f"{100 * share:.2f} %" for share in evaluation.observed_shares),
-        "scores": table(evaluation),
-        "smoothing": "; ".join(smoothing),
-        "decisions": ", ".join(decisions),
-        "gains": _gains(evaluation),
-        "brier": "\n".join(
-            f"| {row.threshold_mm:g} mm | {row.model:.5f} | {row.climatology:.5f} |"
-            for row in evaluation.brier
+        "days": len(evaluation.days),
+        "shares": ", ".join(f"{100 * share:.2f} %" for share in evaluation.class_shares["test"]),
+        "decisions": ", ".join(
+            f"{key} mm: {level:.3f}" for key, level in decision_thresholds(evaluation).items()
         ),
+        "scores": "\n\n".join(
+            f"{threshold:g} mm or more:\n\n{scores(results, lines, threshold)}" for threshold in THRESHOLDS_MM
+        ),
+        "gains": _gains(results),
+        "reliability": reliability(results, [model]),
     }
+
+
+def decision_thresholds(evaluation: Evaluation) -> dict[str, float]:
+    """Calibrated probability from which the event is called, by the threshold in mm as text."""
+    levels = {}
+    for at in evaluation.thresholds:
+        tuned = at.decision("tuned")
+        if tuned is not None and tuned.level is not None:
+            levels[f"{at.threshold_mm:g}"] = tuned.level
+    return levels
+
+
+def _gains(results: Results) -> str:
+    """By how much the model beats, or does not beat, the raw and the smoothed forecast."""
+    lines = []
+    for threshold in THRESHOLDS_MM:
+        summary = results.summary(MODEL, threshold, "tuned")
+        if summary is None:
+            continue
+        for name, gain in ((RAW, summary.over_raw), (SMOOTHED, summary.over_smoothed)):
+            if gain is not None:
+                lines.append(
+                    f"- CSI at {threshold:g} mm, tuned, less that of {LABELS[name]}: "
+                    f"{estimate(gain, signed=True)}"
+                )
+    return "\n".join(lines)

@@ -72,7 +72,7 @@ def scores(results: Results, lines: Sequence[Line], threshold_mm: float) -> str:
         for decision, summary in found.items():
             if summary:
                 cells = [line.label, decision, str(summary.seeds), *_score_cells(summary), _range(summary)]
-                cells.append(_estimate(summary.over_smoothed, signed=True))
+                cells.append(estimate(summary.over_smoothed, signed=True))
                 body.append([*cells, paper if decision == "untuned" else ""])
     head = ["system", "decision", "seeds", *SCORE_HEADS, "CSI of the seeds", "CSI over smoothed [95 %]"]
     return _table([*head, "paper's CSI"], body)
@@ -81,7 +81,7 @@ def scores(results: Results, lines: Sequence[Line], threshold_mm: float) -> str:
 def _score_cells(summary: Summary) -> list[str]:
     ratios = (summary.f1, summary.precision, summary.recall)
     return [
-        _estimate(summary.csi),
+        estimate(summary.csi),
         *(f"{ratio.value:.3f}" for ratio in ratios),
         f"{summary.frequency_bias.value:.2f}",
         f"{summary.ets.value:.3f}",
@@ -187,7 +187,7 @@ def _probability_cells(results: Results, row: str, threshold_mm: float) -> list[
         f"{fitted.brier.value:.5f}",
         f"{calibrated.brier.value:.5f}",
         f"{calibrated.climatology.value:.5f}",
-        _estimate(calibrated.skill),
+        estimate(calibrated.skill),
         *("{} of {}".format(*one.within()) for one in (fitted, calibrated)),
     ]
 
@@ -203,7 +203,7 @@ def fractions(results: Results, lines: Sequence[Line], threshold_mm: float) -> s
             body.append([line.label, NOT_RUN, *[""] * (len(sizes) - 1)])
         else:
             body.append(
-                [line.label, *(_estimate(summary.fss[size]) if size in summary.fss else "" for size in sizes)]
+                [line.label, *(estimate(summary.fss[size]) if size in summary.fss else "" for size in sizes)]
             )
     return _table(["system", *(f"{KM_PER_CELL * size} km [95 %]" for size in sizes)], body)
 
@@ -214,7 +214,7 @@ def by_lead(results: Results, lines: Sequence[Line], threshold_mm: float) -> str
     leads = sorted({lead for scores_of_row in found.values() for lead in scores_of_row})
     body = []
     for line in lines:
-        cells = [_estimate(found[line.row].get(lead)) for lead in leads]
+        cells = [estimate(found[line.row].get(lead)) for lead in leads]
         body.append([line.label, *(cells if any(cells) else [NOT_RUN, *[""] * (len(leads) - 1)])])
     return _table(["system", *(f"{lead} h" for lead in leads)], body)
 
@@ -230,19 +230,19 @@ def _first(results: Results, row: str, threshold_mm: float, decisions: Sequence[
 
 def _difference(results: Results, row: str, reference: str, threshold_mm: float) -> str:
     found = results.difference(row, reference, threshold_mm)
-    return _estimate(found.estimate, signed=True) if found and row != reference else ""
+    return estimate(found.estimate, signed=True) if found and row != reference else ""
 
 
 def _multiple(mine: Series | None, other: Series | None) -> str:
     if mine is None or other is None:
         return NOT_RUN
-    return _estimate(Estimate.of(mine / other), digits=2)
+    return estimate(Estimate.of(mine / other), digits=2)
 
 
 def _share(mine: Series | None, other: Series | None) -> str:
     if mine is None or other is None:
         return NOT_RUN
-    return _estimate(Estimate.of(100 * mine / other), digits=0)
+    return estimate(Estimate.of(100 * mine / other), digits=0)
 
 
 def _order(labels: Sequence[str], values: Sequence[float]) -> str:
@@ -261,7 +261,7 @@ def _range(summary: Summary) -> str:
     return "" if summary.seeds == 1 else f"{low:.3f}-{high:.3f}"
 
 
-def _estimate(estimate: Estimate | None, *, signed: bool = False, digits: int = 3) -> str:
+def estimate(estimate: Estimate | None, *, signed: bool = False, digits: int = 3) -> str:
     """The value with its interval; nothing for None."""
     if estimate is None:
         return ""

@@ -137,7 +137,7 @@ def _simulated_steps() -> list[Step]:
     )
     steps = [archive, *(_baseline("experiment", name, None, archive.name) for name in BASELINES)]
     groups = ((TABLE_1, 1), (BETTER, 1), (WHY, 1), (MASKS, 1), (TABLE_1, 2), (TABLE_1, 3))
-    rest = ((FEW_LABELS, 1), (FEW_LABELS, 2), (FEW_LABELS, 3), (WHY, 2), (WHY, 3))
+    rest = ((FEW_LABELS, 1), (WHY, 2), (WHY, 3), (FEW_LABELS, 2), (FEW_LABELS, 3))
     for rows, seed in (*groups, *rest):
         for row in rows:
             if seed in row.seeds:

@@ -11,7 +11,7 @@ from training import report, rows
 from training.configuration import read_settings
 from training.finetune import Configuration
 from training.pretrain import Pretraining
-from training.rows import CONFIGURATIONS, FEW_LABELS, MASKS, SEEDS, TABLE_1, Row, steps
+from training.rows import CONFIGURATIONS, FEW_LABELS, MASKS, METNET, SEEDS, TABLE_1, Row, steps
 from training.runner import Step
 
 
@@ -45,14 +45,16 @@ def test_without_real_pairs_there_is_no_step_on_them() -> None:
 
 def test_every_network_of_table_1_has_all_seeds_and_is_scored(everything: list[Step]) -> None:
     names = {step.name for step in everything}
-    for row in TABLE_1:
+    for row in (*TABLE_1, *METNET):
         for seed in SEEDS:
             assert {f"experiment/{row.name}/{seed}", f"experiment/{row.name}/{seed}/scores"} <= names
 
 
 def test_a_transfer_starts_from_the_pre_training_of_its_own_seed(everything: list[Step]) -> None:
     for step in everything:
-        if "training.finetune" in step.command and any("transfer.pretrained" in part for part in step.command):
+        if "training.finetune" in step.command and any(
+            "transfer.pretrained" in part for part in step.command
+        ):
             number = step.name.rpartition("/")[2]
             (needed,) = step.after
             assert needed.startswith(("experiment/pretrain", "real/pretrain"))
@@ -62,7 +64,7 @@ def test_a_transfer_starts_from_the_pre_training_of_its_own_seed(everything: lis
 
 
 def test_configurations_that_transfer_are_those_of_rows_with_a_pre_training() -> None:
-    everything: tuple[Row, ...] = (*TABLE_1, *rows.WHY, *MASKS, *rows.BETTER, *FEW_LABELS)
+    everything: tuple[Row, ...] = (*TABLE_1, *METNET, *rows.WHY, *MASKS, *rows.BETTER, *FEW_LABELS)
     for row in everything:
         configuration = read_settings(
             Configuration, CONFIGURATIONS / "experiment" / f"{row.scored or row.name}.toml"

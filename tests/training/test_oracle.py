@@ -74,7 +74,8 @@ def test_posterior_is_that_of_linear_regression_on_both_observations() -> None:
 
 
 def test_truth_lies_around_the_posterior_mean_as_far_as_its_deviation_says() -> None:
-    departures, sampled = [], []
+    departures: list[NDArray[np.float64]] = []
+    sampled: list[NDArray[np.float64]] = []
     random = np.random.default_rng(1)
     for seed in range(40):
         nature, state, rain = spectra(seed)

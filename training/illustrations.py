@@ -136,9 +136,13 @@ def draw(
 
     _save("class_shares.png", figures.class_shares(class_shares(training)))
     _save("heavy_case.png", figure_maps.heavy_case(heavy_case(systems, split), place))
-    try:
-        _save("reconstruction.png", figure_maps.reconstruction(reconstruction(pretrained, split), place))
-        _save("grad_cam.png", figure_maps.grad_cam(*grad_cam(explained, split), place))
-    except InputError as error:
-        print(f"left out: {error}")
+    drawings = {
+        "reconstruction.png": lambda: figure_maps.reconstruction(reconstruction(pretrained, split), place),
+        "grad_cam.png": lambda: figure_maps.grad_cam(*grad_cam(explained, split), place),
+    }
+    for name, drawing in drawings.items():
+        try:
+            _save(name, drawing())
+        except InputError as error:
+            print(f"{name} is left out: {error}")
     return made

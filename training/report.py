@@ -8,6 +8,8 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
+from matplotlib.figure import Figure
+
 from service.channels import THRESHOLDS_MM
 from service.errors import InputError
 from training import figures, illustrations, result_tables
@@ -202,24 +204,17 @@ def _label_share_table(results: Results) -> str:
 
 
 def _charts(results: Results) -> list[Path]:
-    """Figures that follow from the scores alone."""
-    by_label = {line.row: line for line in TABLE_1}
-    raw = by_label["raw"]
-    leads = _lead_scores(
-        results,
-        (
-            (raw, "value"),
-            (by_label["smoothed"], TUNED),
-            (by_label["trees"], TUNED),
-            (by_label["internimage_p"], TUNED),
-            (by_label[OURS], TUNED),
-        ),
-    )
-    made = {
-        "scores_by_lead.png": figures.scores_by_lead(leads, raw.label),
-        "scores_by_label_share.png": figures.scores_by_label_share(_learnings(results)),
-        "reliability.png": figures.reliability(_reliability_curves(results)),
-    }
+    """Figures that follow from the scores alone; none of what was not run."""
+    by_row = {line.row: line for line in TABLE_1}
+    raw = by_row["raw"]
+    shown = [(by_row[row], TUNED) for row in ("smoothed", "trees", "internimage_p", OURS)]
+    made: dict[str, Figure] = {}
+    if leads := _lead_scores(results, [(raw, "value"), *shown]):
+        made["scores_by_lead.png"] = figures.scores_by_lead(leads, raw.label)
+    if learnings := _learnings(results):
+        made["scores_by_label_share.png"] = figures.scores_by_label_share(learnings)
+    if curves := _reliability_curves(results):
+        made["reliability.png"] = figures.reliability(curves)
     for name, figure in made.items():
         figures.save(figure, PICTURES / name)
     return [PICTURES / name for name in made]

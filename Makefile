@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help setup demo serve test check dist train bench clean
+.PHONY: help setup demo serve test check dist train experiment bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -49,6 +49,10 @@ train: .venv/all  ## a new version of the nano model (VERSION=x.y.z): simulate, 
 	$(BIN)/python -m training.finetune --config training/configs/nano.toml --out runs/nano
 	$(BIN)/python -m training.evaluate --run runs/nano
 	$(BIN)/python -m training.export --run runs/nano --name nano --version $(VERSION) --out models
+
+experiment: .venv/all  ## every row of training/RESULTS.md, for hours; resumable
+	$(BIN)/python -m training.experiment run --jobs 2
+	$(BIN)/python -m training.experiment tables
 
 bench: .venv/all  ## reading and inference as ratios to named peers
 	$(BIN)/python -m tests.bench.reading

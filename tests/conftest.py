@@ -5,6 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Tests assert nothing of time: on a busy machine every example may be slow. All else stays as it is by
+# default, or with CI set.
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -92,9 +92,7 @@ def test_parts_of_two_halves_add_up_to_the_whole() -> None:
             soft_csi_loss(logarithms, rain[rows], observed[rows]),
         ]
 
-    for whole, first, second in zip(
-        _parts(slice(4)), _parts(slice(2)), _parts(slice(2, 4)), strict=True
-    ):
+    for whole, first, second in zip(_parts(slice(4)), _parts(slice(2)), _parts(slice(2, 4)), strict=True):
         torch.testing.assert_close(first.total + second.total, whole.total)
         assert float(first.count + second.count) == float(whole.count)
 
@@ -126,9 +124,7 @@ def test_cells_without_observation_count_neither_in_loss_nor_in_gradient(name: s
 
 
 def test_without_any_observation_the_sum_and_the_count_are_zero() -> None:
-    part = weighted_soft_cross_entropy(
-        torch.zeros(2, 3, 4), torch.full((2, 3, 4), math.nan), WEIGHTS, ~SEEN
-    )
+    part = weighted_soft_cross_entropy(torch.zeros(2, 3, 4), torch.full((2, 3, 4), math.nan), WEIGHTS, ~SEEN)
     assert (part.total.item(), part.count.item()) == (0, 0)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pydantic import JsonValue
 from torch import nn
 
 from service.channels import THRESHOLDS_MM
@@ -13,13 +14,22 @@ from service.specification import CycleSpecification
 from training.evaluation import Evaluation
 from training.finetune import Provenance
 from training.networks.catalogue import InternImageSettings, MetNetSettings, UNetSettings
-from training.result_tables import Line, estimate, reliability, scores
+from training.result_tables import Line, reliability, scores, with_interval
 from training.results import Result, Results
 from training.samples import Split
+from training.splits import SPLITS, FoldSplits, SpanSplits
 
 MODEL, RAW, SMOOTHED = "model", "raw", "smoothed"
 LABELS: Final = {RAW: "raw NWP", SMOOTHED: "raw NWP, smoothed"}
 """Systems that a card shows beside the model; others appear under their own names."""
+SHOWN: Final = {RAW: ("amount",), SMOOTHED: ("tuned",)}
+"""The decisions of a system that a card shows; of others all."""
+DECISIONS: Final = {
+    "amount": ("value",),
+    "argmax, as fitted": ("argmax",),
+    "argmax": ("calibrated_argmax",),
+    "tuned": ("tuned",),
+}
 
 _CARD = """# {name} {version}
 
@@ -30,8 +40,9 @@ hourly forecasts of {source}, leads {first_lead} to {last_lead} h.
 {warning}
 
 ## Network
-{architecture}; {parameters:.2f} million parameters. Input: {inputs} z-scored channels on {ny} x {nx} cells.
-Output: class probabilities, calibrated inside the graph.
+{architecture}; {parameters:.2f} million parameters.
+Input: {inputs} z-scored channels on {ny} x {nx} cells. Output: class probabilities, calibrated inside the
+graph.
 
 ## Training
 - Data: {samples} samples of {cycles} cycles, digest `{digest}`. Made by {made_by}.
@@ -40,8 +51,8 @@ Output: class probabilities, calibrated inside the graph.
 - {pretraining}
 - {updates} updates, batch {batch}, AdamW, learning rate {rate:g} ({schedule}), seed {seed}, commit
   `{commit}`.
-- Calibration and decision thresholds: fitted on the validation split ({validation_samples} samples), which the
-  scores below do not touch.
+- Calibration and decision thresholds: fitted on the validation split ({validation_samples} samples), of which
+  no sample is in the scores below.
 
 The command that makes it again:
 
@@ -53,25 +64,25 @@ Intervals: bootstrap over the {days} days.
 
 {scores}
 
-- argmax: the most probable class, as the model gives it. as fitted: the same before calibration, to compare with
-  the paper; nothing in the model gives it any more.
+- argmax: the most probable class, as the model gives it. As fitted: the same before calibration, to compare
+  with the paper; the model does not give it any more.
 - tuned: the probability of exceeding from which the event is called, chosen for CSI on the validation split
   ({decisions}).
-- raw NWP, smoothed: Gaussian smoothing of the raw rain, which needs no learning; width and level chosen on the
-  validation split.
+- raw NWP, smoothed: Gaussian smoothing of the raw rain, which needs no learning; width and level chosen on
+  the validation split.
 
 {gains}
 
 ## Probabilities
-Brier score (smaller is better) beside that of the training split's frequency, and in how many of the twentieths
-of the probability the event is as frequent as forecast, within 5 points:
+Brier score (smaller is better) beside that of the training split's frequency, and in how many twentieths of
+the range of probabilities the event is as frequent as forecast, within 5 points:
 
 {reliability}
 
 ## Limits
 - {scope}
-- Probabilities are calibrated to the period of the validation split. Elsewhere they are only as good as the raw
-  forecast stays alike: verify before quoting one.
+- Probabilities are calibrated to the period of the validation split: verify in another season, or after a
+  change of the forecast model, before quoting one.
 - Only the window, the season, the channels and the leads it was trained on.
 """
 
@@ -153,8 +164,8 @@ def _training_facts(release: Release) -> dict[str, object]:
     return {
         "cycles": description.cycles["train"],
         "samples": provenance.samples,
-        "made_by": ", ".join(f"{key} {value}" for key, value in description.provenance.items()),
-        "splits": configuration.data.splits,
+        "made_by": _made_by(description.provenance),
+        "splits": _splits(configuration.data.splits),
         "digest": provenance.data_digest[:16],
         "labels": configuration.labels,
         "weights": ", ".join(f"{weight:g}" for weight in configuration.class_weights),
@@ -168,11 +179,28 @@ def _training_facts(release: Release) -> dict[str, object]:
     }
 
 
+def _made_by(provenance: Mapping[str, JsonValue]) -> str:
+    others = ", ".join(f"{key}: {value}" for key, value in provenance.items() if key != "made_by")
+    maker = str(provenance.get("made_by", "hand"))
+    return f"{maker} ({others})" if others else maker
+
+
+def _splits(splits: SpanSplits | FoldSplits) -> str:
+    if isinstance(splits, FoldSplits):
+        return f"fold {splits.fold} of {splits.folds}, {splits.gap_hours:g} h apart"
+    spans = (
+        f"{name} {', '.join(f'{first} to {end}' for first, end in splits.spans(name))}" for name in SPLITS
+    )
+    return f"{'; '.join(spans)}; at least {splits.gap_hours:g} h apart"
+
+
 def _pretraining(provenance: Provenance) -> str:
     transfer = provenance.configuration.transfer
     if transfer is None:
         return "No pre-training: all parameters started from chance."
-    kept = "kept as it was" if not transfer.rate_factor else f"trained on at {transfer.rate_factor:g} x the rate"
+    kept = (
+        "kept as it was" if not transfer.rate_factor else f"trained on at {transfer.rate_factor:g} x the rate"
+    )
     return (
         f"Everything but the decoder comes from self-supervised pre-training on masked fields (weights "
         f"`{(provenance.pretrained_digest or '')[:16]}`) and was {kept}."
@@ -184,7 +212,7 @@ def _score_facts(release: Release) -> dict[str, object]:
     rows = {MODEL: evaluation, **release.beside}
     results = Results(Result(row=row, evaluation=one) for row, one in rows.items())
     model = Line(MODEL, "this model")
-    lines = [*(Line(row, LABELS.get(row, row)) for row in release.beside), model]
+    lines = [*(Line(row, LABELS.get(row, row), only=SHOWN.get(row)) for row in release.beside), model]
     return {
         "validation_samples": evaluation.samples["validation"],
         "test_cycles": evaluation.cycles["test"],
@@ -195,7 +223,8 @@ def _score_facts(release: Release) -> dict[str, object]:
             f"{key} mm: {level:.3f}" for key, level in decision_thresholds(evaluation).items()
         ),
         "scores": "\n\n".join(
-            f"{threshold:g} mm or more:\n\n{scores(results, lines, threshold)}" for threshold in THRESHOLDS_MM
+            f"{threshold:g} mm or more:\n\n{scores(results, lines, threshold, DECISIONS)}"
+            for threshold in THRESHOLDS_MM
         ),
         "gains": _gains(results),
         "reliability": reliability(results, [model]),
@@ -223,6 +252,6 @@ def _gains(results: Results) -> str:
             if gain is not None:
                 lines.append(
                     f"- CSI at {threshold:g} mm, tuned, less that of {LABELS[name]}: "
-                    f"{estimate(gain, signed=True)}"
+                    f"{with_interval(gain, signed=True)}"
                 )
     return "\n".join(lines)

@@ -1,8 +1,9 @@
 """A fitted run as a model folder that the service can load.
 
-``python -m training.export --run runs/nano --name nano --version 0.1.0 --out models``
-writes ``models/nano-0.1.0/`` with the graph in ONNX, the manifest, a golden case and the model card. A folder
-that exists is never written again: a change is a new version.
+``python -m training.export --run runs/nano --name nano --version 0.1.0 --out models --beside runs/raw
+runs/smoothed`` writes ``models/nano-0.1.0/`` with the graph in ONNX, the manifest, a golden case and the
+model card. The calibration of ``scores.json`` is part of the graph, and decision thresholds are calibrated
+probabilities. A folder that exists is never written again: a change is a new version.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import warnings
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -30,16 +32,18 @@ from service.artefact import (
     Golden,
     Manifest,
     Network,
+    Score,
     Training,
     digest_folder,
 )
 from service.channels import THRESHOLDS_MM
 from service.errors import ArtefactError, InputError
 from service.specification import CycleSpecification
-from training.card import Release, model_card
-from training.evaluate import SCORES, Evaluation
+from training.card import MODEL, RAW, SMOOTHED, Release, decision_thresholds, model_card
+from training.evaluation import SCORES, DecisionName, Evaluation, read_evaluation
 from training.finetune import Provenance, load_run
 from training.networks.dcnv3 import DCNv3, onnx_translations
+from training.networks.heads import HEADS, Calibration, PiecewiseLinear
 from training.networks.segmentation import Probabilities
 from training.samples import Floats, Split
 
@@ -47,6 +51,14 @@ OPSET: Final = 22
 INPUT_NAME, OUTPUT_NAME = "fields", "probabilities"
 PARITY: Final = 1e-4
 GOLDEN_TOLERANCE: Final = 1e-4
+
+NAMES: Final = {SMOOTHED: "raw_smoothed"}
+"""Of systems in manifests, where they are not the ones here."""
+SHOWN: Final[dict[str, dict[DecisionName, str]]] = {
+    RAW: {"value": "value"},
+    MODEL: {"calibrated_argmax": "argmax", "tuned": "tuned"},
+}
+"""Decisions that a manifest shows, and their names there; of other systems the tuned one."""
 
 
 def write_graph(model: Probabilities, shape: tuple[int, int, int], path: Path) -> None:
@@ -140,16 +152,15 @@ def _cycle(split: Split) -> CycleSpecification:
 
 def _manifest(release: Release, folder: Path) -> Manifest:
     description = release.split.description
-    configuration = release.provenance.configuration
     return Manifest(
         name=release.name,
         version=release.version,
         created=datetime.now(UTC).replace(microsecond=0),
         cycle=release.cycle,
         normalisation=description.normalisation,
-        decision_thresholds=release.evaluation.decision_thresholds,
+        decision_thresholds=decision_thresholds(release.evaluation),
         network=Network(
-            architecture=f"InternImage + UPerNet {configuration.architecture}",
+            architecture=release.architecture,
             opset=OPSET,
             input_name=INPUT_NAME,
             output_name=OUTPUT_NAME,
@@ -161,35 +172,96 @@ def _manifest(release: Release, folder: Path) -> Manifest:
             statement=release.statement,
             samples=release.provenance.samples,
             commit=release.provenance.commit,
-            seed=configuration.seed,
+            seed=release.provenance.configuration.seed,
             command=release.command,
         ),
-        scores=tuple(row.score for row in release.evaluation.rows),
+        scores=tuple(_scores(release)),
         files=digest_folder(folder),
     )
 
 
+def _scores(release: Release) -> Iterator[Score]:
+    """Of the systems beside the model and of the model as it is exported: calibrated, so is its argmax."""
+    for system, evaluation in (*release.beside.items(), (MODEL, release.evaluation)):
+        for at in evaluation.thresholds:
+            for decision, name in SHOWN.get(system, {"tuned": "tuned"}).items():
+                chosen = at.decision(decision)
+                if chosen is not None:
+                    ratios = chosen.ratios.model_dump(exclude={"ets", "fss"})
+                    yield Score(
+                        system=NAMES.get(system, system),
+                        decision=name,
+                        threshold_mm=at.threshold_mm,
+                        **ratios,
+                    )
+
+
 def _evaluation(run: Path, provenance: Provenance) -> Evaluation:
-    path = run / SCORES
-    if not path.exists():
-        raise InputError(
-            "The run has no scores", where=str(run), advice="run python -m training.evaluate first"
-        )
-    evaluation = Evaluation.model_validate_json(path.read_text())
-    if evaluation.data_digest != provenance.data_digest:
+    evaluation = read_evaluation(run)
+    expected = (provenance.data_digest, provenance.statistics_digest)
+    if (evaluation.data_digest, evaluation.statistics_digest) != expected:
         raise InputError(
             "The scores are of other data than the run's",
-            where=str(path),
+            where=str(run / SCORES),
             advice="run python -m training.evaluate",
         )
     return evaluation
 
 
-def export(run: Path, name: str, version: str, out: Path, command: str) -> Path:
-    """Writes ``out/<name>-<version>/`` and returns it; the folder appears whole or not at all.
+def _beside(folders: Sequence[Path], evaluation: Evaluation) -> dict[str, Evaluation]:
+    """Scores of other systems, by system."""
+    found = {}
+    for folder in folders:
+        other = read_evaluation(folder)
+        if (other.data_digest, other.statistics_digest) != (
+            evaluation.data_digest,
+            evaluation.statistics_digest,
+        ):
+            raise InputError(
+                "The scores are of other data than the run's",
+                where=str(folder / SCORES),
+                advice="score the system on the run's data",
+            )
+        found[other.system] = other
+    return found
+
+
+def calibration(evaluation: Evaluation) -> Calibration:
+    """The maps that were fitted on the validation split, as a part of the graph.
 
     Raises:
-        InputError: no fitted run, no scores, no archive, or an archive of pairs that are no cycles.
+        InputError: the scores are of amounts.
+    """
+    probabilities = [at.probability for at in evaluation.thresholds if at.probability is not None]
+    if len(probabilities) != len(THRESHOLDS_MM):
+        raise InputError("The scores are not of probabilities", where=evaluation.system)
+    rain, heavy = (PiecewiseLinear(one.calibration.knots, one.calibration.values) for one in probabilities)
+    return Calibration(rain, heavy)
+
+
+def _check_inputs(split: Split) -> None:
+    if split.input_names != split.description.channels:
+        raise InputError(
+            "The network needs more than the channels of a forecast, which no service gives it",
+            expected=f"{len(split.description.channels)} inputs",
+            got=", ".join(split.input_names),
+            advice="fit a network without conditions",
+        )
+
+
+def export(run: Path, name: str, version: str, out: Path, command: str, beside: Sequence[Path] = ()) -> Path:
+    """Writes ``out/<name>-<version>/`` and returns it; the folder appears whole or not at all.
+
+    Args:
+        run: a fitted and scored network.
+        name, version: of the model.
+        out: where models lie.
+        command: makes the model again; for its card.
+        beside: folders with scores of other systems on the same data, for the card and the manifest.
+
+    Raises:
+        InputError: no fitted run, no scores, scores of other data, no archive, an archive of pairs that are
+            no cycles, or a network with inputs that are no channels.
         ArtefactError: the version exists already, or ONNX Runtime does not agree with PyTorch.
     """
     target = out / f"{name}-{version}"
@@ -199,18 +271,26 @@ def export(run: Path, name: str, version: str, out: Path, command: str) -> Path:
         )
     provenance, network = load_run(run)
     split = Split(provenance.configuration.data, "test")
-    release = Release(
-        name, version, provenance, network, _evaluation(run, provenance), split, _cycle(split), command
-    )
+    _check_inputs(split)
+    evaluation = _evaluation(run, provenance)
+    others = _beside(beside, evaluation)
+    release = Release(name, version, provenance, network, evaluation, split, _cycle(split), command, others)
+    model = Probabilities(network, HEADS[provenance.configuration.head](), calibration(evaluation)).eval()
     out.mkdir(parents=True, exist_ok=True)
     folder = out / f".{target.name}.part"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
+    _write(release, model, folder)
+    folder.rename(target)
+    return target
+
+
+def _write(release: Release, model: Probabilities, folder: Path) -> None:
+    """All files; the manifest last, with the digests of the others."""
+    split = release.split
     golden = _golden_sample(split)
     fields = split.fields([golden])
-    shape = (fields.shape[1], fields.shape[2], fields.shape[3])
-    model = Probabilities(network).eval()
-    write_graph(model, shape, folder / GRAPH)
+    write_graph(model, (fields.shape[1], fields.shape[2], fields.shape[3]), folder / GRAPH)
     check_parity(model, folder / GRAPH, split.fields(range(min(8, len(split)))))
     with torch.no_grad():
         probabilities = model(torch.from_numpy(fields)).numpy()
@@ -220,8 +300,6 @@ def export(run: Path, name: str, version: str, out: Path, command: str) -> Path:
     (folder / CARD).write_text(model_card(release))
     manifest = _manifest(release, folder)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
-    folder.rename(target)
-    return target
 
 
 def main() -> None:
@@ -232,8 +310,24 @@ def main() -> None:
     parser.add_argument("--version", required=True)
     parser.add_argument("--out", type=Path, default=Path("models"))
     parser.add_argument("--command", default="make train", help="how to make the model again, for its card")
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folders with scores of other systems on the same data, for its card",
+    )
     arguments = parser.parse_args()
-    print(export(arguments.run, arguments.name, arguments.version, arguments.out, arguments.command))
+    print(
+        export(
+            arguments.run,
+            arguments.name,
+            arguments.version,
+            arguments.out,
+            arguments.command,
+            arguments.beside,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ NOT_RUN: Final = "not run"
 TUNED: Final = "tuned"
 UNTUNED: Final = ("argmax", "value")
 """The decisions that need no level: the most probable class, and the amount itself."""
+DECISIONS: Final = {"untuned": UNTUNED, TUNED: (TUNED,)}
 
 KM_PER_CELL: Final = 5
 
@@ -33,11 +34,13 @@ class Line:
     """A line of a table: a row of the experiment, and what it is called there.
 
     paper: the paper's CSI by threshold in mm, where it has one.
+    only: the decisions that ``scores`` shows; all unless given.
     """
 
     row: str
     label: str
     paper: Mapping[float, float] | None = None
+    only: tuple[str, ...] | None = None
 
 
 def one_run(evaluation: Evaluation) -> str:
@@ -58,30 +61,46 @@ def one_run(evaluation: Evaluation) -> str:
     return "\n\n".join(tables)
 
 
-def scores(results: Results, lines: Sequence[Line], threshold_mm: float) -> str:
-    """All scores at one threshold, for each system by the untuned and by the tuned decision."""
+def scores(
+    results: Results,
+    lines: Sequence[Line],
+    threshold_mm: float,
+    decisions: Mapping[str, Sequence[str]] = DECISIONS,
+) -> str:
+    """All scores at one threshold, a line for each decision of each system.
+
+    Args:
+        results, lines, threshold_mm: what is shown.
+        decisions: by the name in the table, the first of these that a system makes.
+    """
+    with_paper = any(line.paper for line in lines)
+    with_seeds = any(len(results.seeds(line.row)) > 1 for line in lines)
+    head = ["system", "decision", *SCORE_HEADS, "CSI over smoothed [95 %]"]
+    head += [*(["seeds", "their CSI"] if with_seeds else []), *(["paper's CSI"] if with_paper else [])]
     body = []
     for line in lines:
-        paper = f"{line.paper[threshold_mm]:.3f}" if line.paper else ""
+        paper = [f"{line.paper[threshold_mm]:.3f}" if line.paper else ""] if with_paper else []
         found = {
-            "untuned": _untuned(results, line.row, threshold_mm),
-            TUNED: results.summary(line.row, threshold_mm, TUNED),
+            name: _first(results, line.row, threshold_mm, kinds)
+            for name, kinds in decisions.items()
+            if line.only is None or name in line.only
         }
         if not any(found.values()):
-            body.append([line.label, NOT_RUN, *[""] * (len(SCORE_HEADS) + 3), paper])
-        for decision, summary in found.items():
+            body.append([line.label, NOT_RUN, *[""] * (len(head) - len(paper) - 2), *paper])
+        for name, summary in found.items():
             if summary:
-                cells = [line.label, decision, str(summary.seeds), *_score_cells(summary), _range(summary)]
-                cells.append(estimate(summary.over_smoothed, signed=True))
-                body.append([*cells, paper if decision == "untuned" else ""])
-    head = ["system", "decision", "seeds", *SCORE_HEADS, "CSI of the seeds", "CSI over smoothed [95 %]"]
-    return _table([*head, "paper's CSI"], body)
+                cells = [line.label, name, *_score_cells(summary)]
+                cells.append(with_interval(summary.over_smoothed, signed=True))
+                cells += [str(summary.seeds), _range(summary)] if with_seeds else []
+                body.append([*cells, *paper])
+                paper = [""] * len(paper)
+    return _table(head, body)
 
 
 def _score_cells(summary: Summary) -> list[str]:
     ratios = (summary.f1, summary.precision, summary.recall)
     return [
-        estimate(summary.csi),
+        with_interval(summary.csi),
         *(f"{ratio.value:.3f}" for ratio in ratios),
         f"{summary.frequency_bias.value:.2f}",
         f"{summary.ets.value:.3f}",
@@ -187,7 +206,7 @@ def _probability_cells(results: Results, row: str, threshold_mm: float) -> list[
         f"{fitted.brier.value:.5f}",
         f"{calibrated.brier.value:.5f}",
         f"{calibrated.climatology.value:.5f}",
-        estimate(calibrated.skill),
+        with_interval(calibrated.skill),
         *("{} of {}".format(*one.within()) for one in (fitted, calibrated)),
     ]
 
@@ -203,7 +222,10 @@ def fractions(results: Results, lines: Sequence[Line], threshold_mm: float) -> s
             body.append([line.label, NOT_RUN, *[""] * (len(sizes) - 1)])
         else:
             body.append(
-                [line.label, *(estimate(summary.fss[size]) if size in summary.fss else "" for size in sizes)]
+                [
+                    line.label,
+                    *(with_interval(summary.fss[size]) if size in summary.fss else "" for size in sizes),
+                ]
             )
     return _table(["system", *(f"{KM_PER_CELL * size} km [95 %]" for size in sizes)], body)
 
@@ -214,7 +236,7 @@ def by_lead(results: Results, lines: Sequence[Line], threshold_mm: float) -> str
     leads = sorted({lead for scores_of_row in found.values() for lead in scores_of_row})
     body = []
     for line in lines:
-        cells = [estimate(found[line.row].get(lead)) for lead in leads]
+        cells = [with_interval(found[line.row].get(lead)) for lead in leads]
         body.append([line.label, *(cells if any(cells) else [NOT_RUN, *[""] * (len(leads) - 1)])])
     return _table(["system", *(f"{lead} h" for lead in leads)], body)
 
@@ -230,19 +252,19 @@ def _first(results: Results, row: str, threshold_mm: float, decisions: Sequence[
 
 def _difference(results: Results, row: str, reference: str, threshold_mm: float) -> str:
     found = results.difference(row, reference, threshold_mm)
-    return estimate(found.estimate, signed=True) if found and row != reference else ""
+    return with_interval(found.estimate, signed=True) if found and row != reference else ""
 
 
 def _multiple(mine: Series | None, other: Series | None) -> str:
     if mine is None or other is None:
         return NOT_RUN
-    return estimate(Estimate.of(mine / other), digits=2)
+    return with_interval(Estimate.of(mine / other), digits=2)
 
 
 def _share(mine: Series | None, other: Series | None) -> str:
     if mine is None or other is None:
         return NOT_RUN
-    return estimate(Estimate.of(100 * mine / other), digits=0)
+    return with_interval(Estimate.of(100 * mine / other), digits=0)
 
 
 def _order(labels: Sequence[str], values: Sequence[float]) -> str:
@@ -261,7 +283,7 @@ def _range(summary: Summary) -> str:
     return "" if summary.seeds == 1 else f"{low:.3f}-{high:.3f}"
 
 
-def estimate(estimate: Estimate | None, *, signed: bool = False, digits: int = 3) -> str:
+def with_interval(estimate: Estimate | None, *, signed: bool = False, digits: int = 3) -> str:
     """The value with its interval; nothing for None."""
     if estimate is None:
         return ""

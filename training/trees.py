@@ -33,16 +33,17 @@ class TreesSettings(BaseModel):
     """``[system]`` of the trees.
 
     cells_per_class: most cells of each class that are drawn from a training sample.
-    rounds: trees of each class. learning_rate, leaves: of the trees.
+    rounds: trees of each class. learning_rate, leaves: of the trees. cells_per_leaf: at least, of those drawn.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["trees"]
     cells_per_class: int = Field(default=50, gt=0)
-    rounds: int = Field(default=80, gt=0)
-    learning_rate: float = Field(default=0.15, gt=0)
+    rounds: int = Field(default=50, gt=0)
+    learning_rate: float = Field(default=0.2, gt=0)
     leaves: int = Field(default=31, gt=1)
+    cells_per_leaf: int = Field(default=100, gt=0)
 
 
 class Neighbourhoods:
@@ -127,6 +128,7 @@ def fit(settings: TreesSettings, training: Split, seed: int) -> System:
         max_iter=settings.rounds,
         learning_rate=settings.learning_rate,
         max_leaf_nodes=settings.leaves,
+        min_samples_leaf=settings.cells_per_leaf,
         early_stopping=False,
         random_state=seed,
     )

@@ -43,7 +43,8 @@ class QuantileMap:
         known = reached > 0
         # From the rarest to the most frequent, as the search needs it.
         mapped = np.interp(reached[known], met[::-1], AMOUNTS_MM[::-1], right=0.0)
-        return cls(np.concatenate([[0.0], AMOUNTS_MM[known]]), np.concatenate([[0.0], mapped]))
+        dry = np.nextafter(AMOUNTS_MM[0], 0)
+        return cls(np.concatenate([[dry], AMOUNTS_MM[known]]), np.concatenate([[0.0], mapped]))
 
     def __call__(self, rain_mm: Floats) -> Floats:
         """Any shape. Amounts that the training split never forecast become the largest of its map."""

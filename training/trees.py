@@ -33,7 +33,7 @@ class TreesSettings(BaseModel):
     """``[system]`` of the trees.
 
     cells_per_class: most cells of each class that are drawn from a training sample.
-    rounds: trees of each class. learning_rate, leaves: of the trees. cells_per_leaf: at least, of those drawn.
+    rounds: trees of each class. learning_rate, leaves: of the trees. cells_per_leaf: at least, of the drawn.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

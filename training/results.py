@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,6 +145,8 @@ class Results:
             row: {seed: DailySums(parts) for seed, parts in runs.items()} for row, runs in folds.items()
         }
         self._raw, self._smoothed = (raw, "value"), (smoothed, "tuned")
+        # Tables ask for the same again and again.
+        self._drawn: dict[tuple[Any, ...], dict[str, Series] | None] = {}
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -196,13 +198,18 @@ class Results:
             row, threshold_mm, decision: what is asked for.
             days, seeds, lead_hours: all of them unless given.
         """
-        days = self.days(row) if days is None else days
-        drawn = weights(len(days))
+        chosen = tuple(self.days(row) if days is None else days)
         each = []
         for seed, run in self._sums.get(row, {}).items():
-            counts = run.counts(threshold_mm, decision, lead_hours)
-            if counts is not None and (seeds is None or seed in seeds):
-                each.append(ratios(drawn @ counts[_places(run, days)]))
+            key = (row, seed, threshold_mm, decision, chosen, lead_hours)
+            if key not in self._drawn:
+                counts = run.counts(threshold_mm, decision, lead_hours)
+                self._drawn[key] = (
+                    None if counts is None else ratios(weights(len(chosen)) @ counts[_places(run, chosen)])
+                )
+            drawn = self._drawn[key]
+            if drawn is not None and (seeds is None or seed in seeds):
+                each.append(drawn)
         return {name: _mean(one[name] for one in each) for name in RATIOS} if each else None
 
     def summary(self, row: str, threshold_mm: float, decision: str) -> Summary | None:

@@ -1,157 +1,166 @@
-"""Counting, tuning and scoring against counts made by hand."""
+"""A fitted network from its folder to its scores, and what may be averaged at inference."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+import torch
+from torch import Tensor, nn
 
-from service.errors import InputError
-from training.evaluate import (
-    AMOUNTS_MM,
-    SCORES,
-    Evaluation,
-    brier,
-    counts_by_level,
-    critical_success_index,
-    cycle_counts,
-    evaluate,
-    resampled_csi,
-    score,
-    smoothed,
-    table,
-    tuned_level,
-    tuned_smoothing,
-)
-from training.finetune import Configuration, finetune
+from service.errors import InputError, SettingsError
+from tests.training.sample_settings import changed
+from training import evaluate as command
+from training.evaluate import Averaging, Masked, class_probabilities, evaluate, with_head
+from training.evaluation import SCORES, read_evaluation
+from training.finetune import Configuration, finetune, load_run
+from training.networks.heads import HEADS
+from training.networks.segmentation import Segmentation
 from training.samples import DataSettings, Split
-
-FIELD = hnp.arrays(np.float32, (3, 4), elements=st.floats(0, 20, width=32))
-
-
-@given(FIELD, FIELD)
-def test_counts_equal_direct_comparison(strength: np.ndarray, observed: np.ndarray) -> None:
-    observed[0, 0] = np.nan
-    levels = np.array([0.5, 1.0, 7.0])
-    counts = counts_by_level(strength, observed, 10.0, levels)
-    seen = ~np.isnan(observed)
-    for level, row in zip(levels, counts, strict=True):
-        warning, event = strength >= level, observed >= 10
-        direct = [event & warning, event & ~warning, ~event & warning & seen, ~event & ~warning & seen]
-        assert row.tolist() == [int(field.sum()) for field in direct]
-        assert row.sum() == 11
+from training.scoring import HEAVY_CASE
 
 
-def test_scores_of_known_counts() -> None:
-    counts = np.array([[20, 10, 40, 30], [10, 10, 20, 60]])
-    row = score("raw", "value", 0.1, counts)
-    assert row.csi == pytest.approx(30 / 110)
-    assert row.precision == pytest.approx(30 / 90)
-    assert row.recall == pytest.approx(30 / 50)
-    assert row.frequency_bias == pytest.approx(90 / 50)
-    assert row.f1 == pytest.approx(60 / 140)
-    assert critical_success_index(counts).tolist() == pytest.approx([20 / 70, 10 / 40])
+@pytest.fixture
+def masked(configuration: Configuration) -> Configuration:
+    """With the masked embedding."""
+    network = {"embedding": {"token_width": 8, "skip": True}}
+    return changed(configuration, network=network, mask_ratio=0.25)
 
 
-def test_without_a_warning_precision_is_zero() -> None:
-    row = score("raw", "value", 10, np.array([[0, 5, 0, 95]]))
-    assert (row.csi, row.f1, row.precision, row.recall, row.frequency_bias) == (0, 0, 0, 0, 0)
+def _fit(configuration: Configuration, folder: Path) -> Path:
+    finetune(configuration, folder, last_update=2)
+    return folder
 
 
-def test_without_an_event_there_is_nothing_to_score() -> None:
-    with pytest.raises(InputError, match="No event to score against; where: threshold 10 mm"):
-        score("raw", "value", 10, np.array([[0, 0, 5, 95]]))
-
-
-def test_csi_without_events_or_warnings_is_zero() -> None:
-    assert critical_success_index(np.array([0, 0, 0, 9])) == 0
-
-
-def test_tuning_finds_the_level_that_separates() -> None:
-    observed = np.array([0, 0, 12, 15], np.float32)
-    level, csi = tuned_level(
-        np.array([0.1, 0.2, 0.55, 0.9], np.float32), observed, 10, np.array([0.1, 0.4, 0.8])
-    )
-    assert (level, csi) == (0.4, 1.0)
-
-
-def test_tuned_smoothing_beats_the_raw_field_where_rain_is_displaced() -> None:
-    generator = np.random.default_rng(0)
-    truth = (generator.random((4, 40, 40)) < 0.02).astype(np.float32) * 400
-    truth = smoothed(truth, 3)
-    raw = np.roll(truth, 4, axis=2) * generator.gamma(0.5, 2, truth.shape).astype(np.float32)
-    width, level = tuned_smoothing(raw, truth, 5)
-    assert width >= 1.5
-    _, csi = tuned_level(smoothed(raw, width), truth, 5, np.array([level]))
-    _, raw_csi = tuned_level(raw, truth, 5, AMOUNTS_MM)
-    assert csi > raw_csi
-
-
-def test_smoothing_stays_within_the_sample() -> None:
-    rain = np.zeros((2, 9, 9), np.float32)
-    rain[0, 4, 4] = 10
-    result = smoothed(rain, 1)
-    assert result[1].max() == 0
-    assert 0 < result[0, 4, 5] < result[0, 4, 4] < 10
-
-
-def test_resampling_brackets_the_csi_and_repeats() -> None:
-    generator = np.random.default_rng(1)
-    counts = generator.integers(5, 50, (30, 4))
-    values = resampled_csi(counts)
-    low, high = np.quantile(values, [0.025, 0.975])
-    assert low < critical_success_index(counts.sum(axis=0)) < high
-    assert np.array_equal(values, resampled_csi(counts))
-
-
-def test_counts_by_cycle_join_the_leads_of_a_cycle(dataset: DataSettings) -> None:
-    split = Split(dataset, "test")
-    observed = split.rain_mm(range(len(split)))
-    warning = np.zeros(observed.shape, bool)
-    warning[4:6] = True
-    counts = cycle_counts(warning, split, observed, 0.1)
-    assert counts.shape == (5, 4)
-    assert counts.sum(axis=1).tolist() == [2 * (32 * 32 - 3)] * 5
-    assert counts[2, 1] == counts[2, 3] == 0
-    assert counts[[0, 1, 3, 4]][:, [0, 2]].sum() == 0
-
-
-def test_brier_of_a_known_case() -> None:
-    observed = np.array([0, 20, np.nan, 0], np.float32)
-    result = brier(np.array([0.5, 1, 0, 0], np.float32), observed, 10, 0.25)
-    assert result.model == pytest.approx(0.25 / 3)
-    assert result.climatology == pytest.approx((0.0625 * 2 + 0.5625) / 3)
-
-
-def test_an_evaluation_has_every_row_and_is_stored(
+def test_the_scores_are_those_of_the_run(
     configuration: Configuration, dataset: DataSettings, tmp_path: Path
 ) -> None:
-    finetune(configuration, tmp_path / "run")
-    evaluation = evaluate(tmp_path / "run")
-    keys = [(row.score.threshold_mm, row.score.system, row.score.decision) for row in evaluation.rows]
-    systems = [("raw", "value"), ("raw_smoothed", "tuned"), ("model", "argmax"), ("model", "tuned")]
-    assert keys == [(threshold, *system) for threshold in (0.1, 10.0) for system in systems]
-    assert Evaluation.model_validate_json((tmp_path / "run" / SCORES).read_text()) == evaluation
-    assert set(evaluation.decision_thresholds) == {"0.1", "10"}
+    run = _fit(configuration, tmp_path / "run")
+    evaluation = evaluate(run)
+    assert read_evaluation(run) == evaluation
+    assert {SCORES, HEAVY_CASE} <= {path.name for path in run.iterdir()}
+    provenance, network = load_run(run)
+    assert (evaluation.system, evaluation.seed) == ("internimage", 3)
+    assert evaluation.fitted_commit == provenance.commit
+    assert evaluation.fitted_machine == provenance.machine
     split = Split(dataset, "test")
-    hits, misses, false_alarms, _ = evaluation.rows[0].counts
+    with torch.no_grad():
+        logits = network(torch.from_numpy(split.fields(range(len(split)))))
     observed = split.rain_mm(range(len(split)))
-    raw = split.channel(15)
-    assert hits == int(((raw >= 0.1) & (observed >= 0.1)).sum())
-    assert hits + misses == int((observed >= 0.1).sum())
-    assert false_alarms == int(((raw >= 0.1) & (observed < 0.1)).sum())
-    assert evaluation.rows[1].gain == 0
-    assert table(evaluation).count("\n") == 9
+    warning = (logits.argmax(dim=1).numpy() >= 1) & ~np.isnan(observed)
+    counts = evaluation.counts(0.1, "argmax")
+    assert counts is not None
+    assert counts[..., 0].sum() == (warning & (observed >= 0.1)).sum()
+    assert counts[..., 2].sum() == (warning & (observed < 0.1)).sum()
 
 
-def test_a_run_on_other_data_is_refused(
+def test_another_head_gives_other_probabilities(
     configuration: Configuration, dataset: DataSettings, tmp_path: Path
 ) -> None:
-    finetune(configuration, tmp_path / "run", last_epoch=1)
-    text = (tmp_path / "run" / "run.json").read_text()
-    digest = Split(dataset, "test").description.digest
-    (tmp_path / "run" / "run.json").write_text(text.replace(digest, "0" * 64))
+    """The outputs mean what the configuration says: cumulative logits are no logits of classes."""
+    run = _fit(changed(configuration, head="ordinal"), tmp_path / "run")
+    provenance, network = load_run(run)
+    split = Split(dataset, "test")
+    classes = class_probabilities(with_head(provenance, network, Averaging()), split, Averaging())
+    with torch.no_grad():
+        outputs = network(torch.from_numpy(split.fields(range(len(split)))))
+    expected = HEADS["ordinal"]()(outputs).exp().numpy()
+    np.testing.assert_allclose(classes, expected, atol=1e-5)
+    assert evaluate(run).counts(0.1, "tuned") is not None
+
+
+def test_an_average_is_scored_into_a_file_of_its_own(masked: Configuration, tmp_path: Path) -> None:
+    run = _fit(masked, tmp_path / "run")
+    plain = evaluate(run)
+    found = {
+        "": plain,
+        "-flip": evaluate(run, Averaging(flip=True)),
+        "-masks-2": evaluate(run, Averaging(masks=2)),
+        "-flip-masks-1-0.5": evaluate(run, Averaging(flip=True, masks=1, mask_ratio=0.5)),
+    }
+    for suffix, evaluation in found.items():
+        assert read_evaluation(run, f"scores{suffix}.json") == evaluation
+        assert (run / f"heavy_case{suffix}.npz").exists()
+    briers = set()
+    for evaluation in found.values():
+        probability = evaluation.thresholds[0].probability
+        assert probability is not None
+        briers.add(probability.as_fitted.brier)
+    assert len(briers) == 4
+    assert found["-flip-masks-1-0.5"].settings == {"flip": True, "masks": 1, "mask_ratio": 0.5}
+    assert plain.settings == {"flip": False, "masks": 0}
+
+
+class Columns(nn.Module):
+    """The class by the column alone: a forecast that a mirror changes."""
+
+    def forward(self, fields: Tensor) -> Tensor:
+        share = torch.linspace(0, 0.5, fields.shape[-1]).expand(len(fields), *fields.shape[-2:])
+        return torch.stack([1 - share, share / 2, share / 2], dim=1)
+
+
+def test_the_mirrored_forecast_is_mirrored_back(dataset: DataSettings) -> None:
+    split = Split(dataset, "test")
+    plain = class_probabilities(Columns(), split, Averaging())
+    both = class_probabilities(Columns(), split, Averaging(flip=True))
+    np.testing.assert_allclose(both, (plain + plain[..., ::-1]) / 2, atol=1e-6)
+    np.testing.assert_allclose(both[0, 1], 0.125, atol=1e-6)
+
+
+def test_masks_are_of_the_ratio_and_drawn_anew(
+    masked: Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provenance, network = load_run(_fit(masked, tmp_path / "run"))
+    assert isinstance(network, Segmentation)
+    seen: list[Tensor] = []
+
+    def _forward(fields: Tensor, masked: Tensor) -> Tensor:
+        seen.append(masked)
+        return torch.zeros(len(fields), 3, *fields.shape[-2:])
+
+    monkeypatch.setattr(network, "forward", _forward)
+    model = with_head(provenance, network, Averaging(masks=1))
+    fields = torch.zeros(3, 16, 32, 32)
+    for _ in range(2):
+        model(fields)
+    assert isinstance(model.network, Masked)
+    assert network.embedding is not None
+    assert [mask.shape for mask in seen] == [(3, network.embedding.tokens)] * 2
+    assert all((mask.float().mean(dim=1) == 0.25).all() for mask in seen)
+    assert not torch.equal(seen[0], seen[1])
+    with_head(provenance, network, Averaging(masks=1))(fields)
+    assert torch.equal(seen[0], seen[2]), "another average of the same run draws other masks"
+
+
+def test_masks_need_an_embedding_and_a_ratio(
+    configuration: Configuration, masked: Configuration, tmp_path: Path
+) -> None:
+    bare = _fit(configuration, tmp_path / "bare")
+    with pytest.raises(SettingsError, match="no embedding to mask"):
+        evaluate(bare, Averaging(masks=2))
+    unmasked = _fit(changed(masked, mask_ratio=0.0), tmp_path / "unmasked")
+    with pytest.raises(SettingsError, match=r"mask nothing.*a ratio of 0.*--mask-ratio"):
+        evaluate(unmasked, Averaging(masks=2))
+
+
+@pytest.mark.parametrize("name", ["data_digest", "statistics_digest"])
+def test_a_run_on_other_data_is_refused(configuration: Configuration, tmp_path: Path, name: str) -> None:
+    run = _fit(configuration, tmp_path / "run")
+    path = run / "run.json"
+    provenance, _ = load_run(run)
+    path.write_text(path.read_text().replace(getattr(provenance, name), "0" * 64))
     with pytest.raises(InputError, match="other data"):
-        evaluate(tmp_path / "run")
+        evaluate(run)
+
+
+def test_the_command_prints_its_scores(
+    configuration: Configuration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = _fit(configuration, tmp_path / "run")
+    monkeypatch.setattr("sys.argv", ["evaluate", "--run", str(run), "--flip"])
+    command.main()
+    tuned = read_evaluation(run, "scores-flip.json").thresholds[1].decision("tuned")
+    assert tuned is not None
+    assert f"| 10 mm | tuned | {tuned.level:.3f} | {tuned.ratios.csi:.3f} [" in capsys.readouterr().out

@@ -151,8 +151,6 @@ def _tune(strength: Floats, observed: Observed, threshold_mm: float, *, probabil
     if not probabilistic:
         return Tuning(float(levels[csi.argmax()]), None)
     calibration = fitted(counts)
-    # Above the last knot the calibration is constant: levels there cannot be told apart.
-    csi[levels > calibration.knots[-1]] = -1
     best = levels[csi.argmax()]
     return Tuning(float(np.interp(best, calibration.knots, calibration.values)), calibration)
 

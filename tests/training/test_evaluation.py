@@ -1,6 +1,7 @@
 """The file of scores: its sums give the counts, and what does not fit together is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 )
 def test_a_table_of_another_shape_is_refused(at: tuple[str | int, ...], name: str) -> None:
     content = ONE.model_dump(mode="json")
-    part = content
+    part: Any = content
     for key in at[:-1]:
         part = part[key]
     part[at[-1]] = part[at[-1]][1:]

@@ -12,7 +12,8 @@ LOGITS = hnp.arrays(np.float64, (4, 3, 2, 5), elements=st.floats(-6, 6))
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
     weights = np.exp(logits)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    classes: np.ndarray = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return classes
 
 
 @given(LOGITS)

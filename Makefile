@@ -48,7 +48,9 @@ train: .venv/all  ## a new version of the nano model (VERSION=x.y.z): simulate, 
 	$(BIN)/python -m training.dataset --cycles 2000 --evaluation-cycles 200 --seed 1 --out data/simulated.zarr
 	$(BIN)/python -m training.finetune --config training/configs/nano.toml --out runs/nano
 	$(BIN)/python -m training.evaluate --run runs/nano
-	$(BIN)/python -m training.export --run runs/nano --name nano --version $(VERSION) --out models
+	$(BIN)/python -m training.baseline --config training/configs/experiment/raw.toml --out runs/raw
+	$(BIN)/python -m training.baseline --config training/configs/experiment/smoothed.toml --out runs/smoothed
+	$(BIN)/python -m training.export --run runs/nano --name nano --version $(VERSION) --out models --beside runs/raw runs/smoothed
 
 experiment: .venv/all  ## every row of training/RESULTS.md, for hours; resumable
 	$(BIN)/python -m training.experiment run --jobs 2

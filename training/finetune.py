@@ -267,7 +267,7 @@ def _carry_over(settings: TransferSettings, network: nn.Module, split: Split) ->
     """Takes the pre-trained parameters over; returns their digest and their factors on the learning rate."""
     state, digest = load_pretrained(settings.pretrained, split)
     transfer(network, state)
-    carried = [name for name, _ in network.named_children() if f"{name}." != FRESH]
+    carried = [name for name, _ in network.named_children() if f"{name}." not in FRESH]
     return digest, dict.fromkeys(carried, settings.rate_factor)
 
 

@@ -81,7 +81,8 @@ CHANGES: Final = (
     Line("csi_loss", "soft CSI in the loss"),
     Line("crops", "random crops"),
     Line("camt", "channel attention and amount (CAMT)"),
-    Line("longer", "3.7 times as many updates"),
+    Line("refined", "two convolutions at full resolution after the decoder"),
+    Line("longer", "3.4 times as many updates"),
     Line("internimage_p_flip", "averaged with the mirror image"),
 )
 FEW_LABELS: Final = {

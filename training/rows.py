@@ -77,7 +77,9 @@ BETTER: Final = (
     Row("csi_loss"),
     Row("crops"),
     Row("camt"),
+    Row("refined"),
     Row("longer"),
+    Row("best"),
     Row("internimage_p_flip", averaging=("--flip",), scored="internimage_p"),
     Row(
         "internimage_p_transfer_masks",

@@ -21,6 +21,7 @@ SMALL = {
         "size": SIZE,
         "embedding": {"token_width": 16, "skip": True},
         "channel_attention": True,
+        "refinement": 4,
     },
     "unet": {"name": "unet", "width": 2},
     "metnet": {

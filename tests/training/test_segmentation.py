@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from training.networks.heads import Calibration, Ordinal, PiecewiseLinear
@@ -14,10 +15,10 @@ SMALL = Architecture(16, (1, 1, 1, 1), (2, 2, 4, 4), decoder_width=8, inputs=4, 
 
 
 def _masking() -> Segmentation:
-    """Embedding of the first three fields, the fourth a condition, and channel attention."""
+    """Embedding of the first three fields, the fourth a condition, channel attention and refinement."""
     torch.manual_seed(0)
     embedding = MaskedEmbedding(channels=3, height=64, width=64, token_width=32, patch_channels=1)
-    return Segmentation(SMALL, embedding=embedding, channel_attention=True)
+    return Segmentation(SMALL, embedding=embedding, channel_attention=True, refinement=4)
 
 
 def _mask(network: Segmentation, ratio: float = 0.5) -> torch.Tensor:
@@ -137,6 +138,43 @@ def test_channel_attention_and_embedding_change_the_result() -> None:
             setattr(network, part, None)
             assert (network(fields) - whole).abs().max() > 1e-3
             setattr(network, part, module)
+
+
+def test_the_refinement_begins_as_no_change_and_sees_single_cells() -> None:
+    network = _masking().eval()
+    fields = torch.randn(1, 4, 64, 64)
+    refinement = network.refinement
+    assert refinement is not None
+    with torch.no_grad():
+        network.refinement = None
+        coarse = network(fields)
+        network.refinement = refinement
+        assert torch.equal(network(fields), coarse)
+        nn.init.normal_(refinement.change.weight)
+        nn.init.zeros_(refinement.joined.weight[:, 4:])
+        # Without the coarse outputs, what is added depends on the fields within two cells only.
+        other = fields.clone()
+        other[..., 40, 40] += 1.0
+        added, changed = (refinement(x, torch.zeros(1, 3, 64, 64)) for x in (fields, other))
+    places = (added != changed).any(dim=1)[0].nonzero()
+    assert places.min() >= 38
+    assert places.max() <= 42
+    assert len(places) > 1
+
+
+def test_what_is_masked_stays_hidden_from_the_refinement() -> None:
+    network = _masking().eval()
+    refinement = network.refinement
+    assert refinement is not None
+    nn.init.normal_(refinement.change.weight)
+    masked = _mask(network)[:1]
+    assert network.embedding is not None
+    hidden = network.embedding.expand(masked)
+    fields = torch.randn(1, 4, 64, 64)
+    other = fields.clone()
+    other[:, :3][hidden] += 5.0
+    with torch.no_grad():
+        assert torch.equal(network(fields, masked), network(other, masked))
 
 
 def test_head_and_calibration_follow_the_network() -> None:

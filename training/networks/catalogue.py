@@ -16,8 +16,8 @@ from training.networks.metnet import MetNet
 from training.networks.segmentation import ARCHITECTURES, Architecture, Segmentation
 from training.networks.unet import LEVELS, UNet
 
-FRESH: Final = "decoder."
-"""Parameters under this name begin anew when the task changes; all others are carried over."""
+FRESH: Final = ("decoder.", "refinement.")
+"""Parameters under these names begin anew when the task changes; all others are carried over."""
 
 
 def _by_name(value: Any) -> Any:
@@ -53,12 +53,14 @@ class InternImageSettings(_Settings):
         ``classes`` come from the data and the task.
     embedding: the masked patch embedding of pre-training; without the table there is none.
     channel_attention: weigh the input fields (CAMT).
+    refinement: width of two convolutions at full resolution after the decoder; 0 leaves them out.
     """
 
     name: Literal["internimage"]
     size: Annotated[Architecture, BeforeValidator(_by_name)]
     embedding: EmbeddingSettings | None = None
     channel_attention: bool = False
+    refinement: int = Field(default=0, ge=0)
 
 
 class UNetSettings(_Settings):
@@ -133,6 +135,7 @@ def _internimage(
         replace(settings.size, inputs=inputs + conditions, classes=outputs),
         embedding=embedding,
         channel_attention=settings.channel_attention,
+        refinement=settings.refinement,
     )
 
 

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.networks.camt import ChannelAttention
 from training.networks.heads import Calibration, Head, Softmax
@@ -34,15 +36,39 @@ ARCHITECTURES = {
 }
 
 
+class Refinement(nn.Module):
+    """Adds to the outputs what only the full resolution shows.
+
+    The stem halves its input twice before the first block, so that the decoder's outputs are four cells wide;
+    here two convolutions see them beside the fields themselves. It begins as no change at all.
+
+    Shapes: fields (batch, inputs, height, width) and outputs (batch, outputs, height, width) to the latter's.
+    """
+
+    def __init__(self, inputs: int, outputs: int, width: int) -> None:
+        super().__init__()
+        self.joined = nn.Conv2d(inputs + outputs, width, 3, padding=1)
+        self.change = nn.Conv2d(width, outputs, 3, padding=1)
+        nn.init.zeros_(self.change.weight)
+        nn.init.zeros_(self.change.bias)
+
+    def forward(self, fields: Tensor, outputs: Tensor) -> Tensor:
+        joined = functional.gelu(self.joined(torch.cat([fields, outputs], dim=1)))
+        y: Tensor = outputs + self.change(joined)
+        return y
+
+
 class Segmentation(nn.Module):
     """InternImage encoder and UPerNet decoder, with what may stand before them.
 
-    Masked embedding, channel attention, stem, encoder, decoder. Called with one argument it masks nothing.
+    Masked embedding, channel attention, stem, encoder, decoder, refinement. Called with one argument it masks
+    nothing.
 
     Args:
         architecture: sizes.
         embedding: the masked patch embedding, or None.
         channel_attention: weigh the input fields (CAMT).
+        refinement: width of the convolutions at full resolution; 0 leaves them out.
 
     Shapes: z-scored (batch, inputs, height, width) to logits (batch, classes, height, width).
 
@@ -56,6 +82,7 @@ class Segmentation(nn.Module):
         *,
         embedding: MaskedEmbedding | None = None,
         channel_attention: bool = False,
+        refinement: int = 0,
     ) -> None:
         super().__init__()
         self.architecture = architecture
@@ -75,6 +102,9 @@ class Segmentation(nn.Module):
             outputs=architecture.classes,
             dropout=architecture.dropout,
         )
+        self.refinement = (
+            Refinement(architecture.inputs, architecture.classes, refinement) if refinement else None
+        )
 
     def forward(self, fields: Tensor, masked: Tensor | None = None) -> Tensor:
         """``masked``: (batch, tokens) bool, drawn by ``embedding.draw``."""
@@ -85,7 +115,8 @@ class Segmentation(nn.Module):
             raise ValueError("a mask needs a network with a masked embedding")
         if self.attention is not None:
             fields = self.attention(fields)
-        return resized(self.decoder(self.encoder(fields)), fields)
+        outputs = resized(self.decoder(self.encoder(fields)), fields)
+        return outputs if self.refinement is None else self.refinement(fields, outputs)
 
 
 class Probabilities(nn.Module):

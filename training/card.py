@@ -118,13 +118,16 @@ class Release:
     def architecture(self) -> str:
         """The network in words."""
         match self.provenance.configuration.network:
-            case InternImageSettings(size=size, embedding=embedding, channel_attention=attention):
+            case InternImageSettings(
+                size=size, embedding=embedding, channel_attention=attention, refinement=refinement
+            ):
                 depths, groups = ("-".join(map(str, numbers)) for numbers in (size.depths, size.groups))
                 return (
                     f"{'Masked patch embedding, ' if embedding else ''}"
                     f"{'channel attention, ' if attention else ''}"
                     f"InternImage encoder ({size.channels} channels, depths {depths}, groups {groups}) and "
                     f"UPerNet decoder (width {size.decoder_width})"
+                    f"{f', two convolutions at full resolution (width {refinement})' if refinement else ''}"
                 )
             case UNetSettings(width=width):
                 return f"UNet (width {width})"

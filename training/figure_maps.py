@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -32,6 +33,8 @@ _NO_DATA: Final = "0.8"
 _DEVIATIONS: Final = 3.0
 """Range of the colours of z-scores."""
 _PANEL_INCHES: Final = 1.75
+TITLE_LETTERS: Final = 20
+"""In a line over a map."""
 
 Field = NDArray[Any]
 
@@ -167,7 +170,7 @@ def heavy_case(case: Case, place: Ground) -> Figure:
     for axes, (system, classes) in zip(panels[2:], case.classes.items(), strict=False):
         _draw(axes, classes, place, *_class_scale())
         _outline_heavy(axes, case.observed_mm, place)
-        axes.set_title(system)
+        axes.set_title(textwrap.fill(system, TITLE_LETTERS))
     for axes in panels[2 + len(case.classes) :]:
         axes.set_visible(False)
     if mesh is not None:

@@ -26,6 +26,8 @@ GREY, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
 )  # fmt: skip
 SEQUENCE: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")
+LETTERS_PER_INCH, MARKER_LETTERS = 13, 8
+"""Of the text of a legend, and how wide a marker is beside it."""
 CLASS_NAMES: Final = {"no_rain": "no rain", "rain": "rain", "heavy_rain": "heavy rain"}
 
 look: Final = mpl.rc_context(
@@ -187,4 +189,7 @@ def scores_by_label_share(learnings: Sequence[Learning]) -> Figure:
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    handles, labels = axes.get_legend_handles_labels()
+    longest = max(map(len, labels), default=1)
+    columns = max(1, int(figure.get_figwidth() * LETTERS_PER_INCH / (longest + MARKER_LETTERS)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)

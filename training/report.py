@@ -95,7 +95,11 @@ DISTANCE: Final = (
     Line("trees", "boosted trees"),
     Line(OURS, "InternImage + p* + transfer"),
     Line("internimage_p", "InternImage + p*"),
-    Line(BEST, "the model that is exported"),
+    Line(BEST, "exported model"),
+)
+CEILINGS: Final = (
+    Line(f"{CEILING}_estimate", "the estimate of what can be known"),
+    Line(f"{CEILING}_bound", "the bound that nobody can pass"),
 )
 REAL: Final = (
     Line("raw", "raw forecast"),
@@ -140,10 +144,11 @@ def _key(result: Result) -> tuple[str, int | None, int | None]:
 
 
 def _row_of(part: Part, file: Path) -> str:
-    """``runs/experiment/ROW/seed_1/scores-flip.json`` is of the row ROW_flip."""
-    row = file.relative_to(RUNS / part).parts[0]
-    suffix = file.stem.removeprefix(Path(SCORES).stem).split("-")
-    return f"{row}_{suffix[1]}" if len(suffix) > 1 else row
+    """``ROW/seed_1/scores-flip.json`` is of ROW_flip, ``ceiling/bound/scores.json`` of ceiling_bound."""
+    folders = file.parent.relative_to(RUNS / part).parts
+    names = [name for name in folders if not name.startswith(("seed_", "fold_"))]
+    averaged = file.stem.removeprefix(Path(SCORES).stem).split("-")[1:2]
+    return "_".join([*names, *averaged])
 
 
 def _facts(results: Results) -> str:
@@ -224,7 +229,7 @@ def _charts(results: Results) -> list[Path]:
 def _reliability_curves(results: Results) -> list[figures.Reliability]:
     found = []
     for threshold in THRESHOLDS_MM:
-        for row, name in ((OURS, "InternImage + p* + transfer"), (BEST, "the model that is exported")):
+        for row, name in ((OURS, "InternImage + p* + transfer"), (BEST, "exported model")):
             for calibrated in (False, True):
                 summary = results.probability(row, threshold, calibrated=calibrated)
                 if summary:
@@ -254,7 +259,7 @@ def _illustrations() -> list[Path]:
         Split(data, "train"),
         folder("experiment", "pretrain_90", 1),
         best if (best / SCORES).exists() else folder("experiment", OURS, 1),
-        systems | {"the model that is exported": best},
+        systems | {"exported model": best},
     )
 
 
@@ -271,7 +276,6 @@ def write() -> list[Path]:
             "Nothing was scored yet", where=str(RUNS), advice="run python -m training.experiment run"
         )
     rain, heavy = THRESHOLDS_MM
-    ceiling = Line(CEILING, "the ceiling")
     text = Template(TEMPLATE.read_text()).substitute(
         facts=_facts(results),
         table_1_rain=result_tables.scores(results, TABLE_1, rain),
@@ -285,8 +289,8 @@ def write() -> list[Path]:
         encoder=result_tables.comparison(results, ENCODER, OURS),
         label_shares=_label_share_table(results),
         changes=result_tables.comparison(results, CHANGES, CHANGES[0].row),
-        distance=result_tables.distance(results, DISTANCE, TABLE_1[0], TABLE_1[1], ceiling),
-        ceiling=result_tables.comparison(results, (ceiling,)),
+        distance=result_tables.distance(results, DISTANCE, TABLE_1[0], TABLE_1[1], CEILINGS[0]),
+        ceiling=result_tables.comparison(results, CEILINGS),
         best_rain=result_tables.scores(results, (DISTANCE[-1],), rain),
         best_heavy=result_tables.scores(results, (DISTANCE[-1],), heavy),
         reliability=result_tables.reliability(results, (*TABLE_1[3:], DISTANCE[-1])),

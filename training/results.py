@@ -7,6 +7,7 @@ a cross-validation are one sample: their days are put together.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,11 +61,19 @@ def read_results(path: Path) -> tuple[Result, ...]:
 
 
 def write_results(results: Iterable[Result], path: Path) -> None:
-    """A list with one result a line, in the order of row, seed and fold; whole or not at all."""
-    lines = [result.model_dump_json() for result in sorted(results, key=_order)]
+    """A list with one result a line, in the order of row, seed and fold; whole or not at all.
+
+    Numbers have seven digits: sums of float32 have no more, and the file is kept in the history.
+    """
+    lines = [_short(result.model_dump_json()) for result in sorted(results, key=_order)]
     temporary = path.with_suffix(".part")
     temporary.write_text("[\n" + ",\n".join(lines) + "\n]\n")
     temporary.replace(path)
+
+
+def _short(text: str) -> str:
+    content = json.loads(text, parse_float=lambda digits: float(f"{float(digits):.7g}"))
+    return json.dumps(content, separators=(",", ":"))
 
 
 def _order(result: Result) -> tuple[str, int, int]:

@@ -75,8 +75,9 @@ def test_a_new_run_takes_the_place_of_the_old_one(runs: Path, raw: Evaluation) -
 def test_what_was_averaged_at_inference_is_a_row_of_its_own(runs: Path, raw: Evaluation) -> None:
     for name in (SCORES, "scores-flip.json", "scores-masks-8.json"):
         raw.write(runs / "experiment" / "ours" / "seed_1", name)
+    raw.write(runs / "experiment" / "ceiling" / "bound")
     results = report.gather("experiment", report.RESULTS, report.ARCHIVE)
-    assert set(results.rows) == {"ours", "ours_flip", "ours_masks"}
+    assert set(results.rows) == {"ours", "ours_flip", "ours_masks", "ceiling_bound"}
 
 
 def test_scores_of_other_data_are_refused(

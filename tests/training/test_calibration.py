@@ -50,6 +50,17 @@ def test_probabilities_that_are_too_high_come_down_to_the_frequencies() -> None:
         assert truth[chosen].mean() == pytest.approx(mapped[chosen].mean(), abs=0.01)
 
 
+def test_a_storm_or_two_do_not_decide_what_a_high_probability_means() -> None:
+    """Above 0.8 there are few cells, and all of them had the event."""
+    generator = np.random.default_rng(3)
+    truth = generator.uniform(0, 0.4, 100_000)
+    stated = np.concatenate([2 * truth, np.full(30, 0.95)]).astype(np.float32)
+    event = np.concatenate([generator.random(len(truth)) < truth, np.ones(30, bool)])
+    calibration = _fit(stated, event)
+    assert calibration.values[-1] < 0.6
+    assert np.interp(0.5, calibration.knots, calibration.values) == pytest.approx(0.25, abs=0.02)
+
+
 def test_reliable_probabilities_stay_as_they_are() -> None:
     generator = np.random.default_rng(1)
     truth = generator.random(400_000).astype(np.float32)

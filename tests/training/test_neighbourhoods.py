@@ -60,3 +60,11 @@ def test_fields_that_are_too_small_for_a_neighbourhood_are_not_scored_with_it() 
     assert fitting((11, 40)) == (1, 5, 11)
     field = np.ones((2, 7, 40), bool)
     assert set(fraction_sums(field, field)) == {1, 5}
+
+
+def test_sums_are_of_fractions_of_the_window() -> None:
+    warning, event = np.zeros((2, 1, 9, 10), bool)
+    warning[0, 4, :] = True
+    sums = fraction_sums(warning, event)[5]
+    # Each of the 5 x 6 windows holds one row of warnings, a fifth of its cells.
+    assert sums == pytest.approx(np.full((1, 2), 30 / 25))

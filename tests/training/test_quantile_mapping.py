@@ -31,6 +31,13 @@ def test_thresholds_are_exceeded_as_often_as_observed(wet: float, scale: float) 
     )
 
 
+def test_drizzle_that_is_too_frequent_becomes_no_rain() -> None:
+    generator = np.random.default_rng(5)
+    forecast, observed = _rain(generator, 0.9, 5.0), _rain(generator, 0.2, 5.0)
+    mapped = QuantileMap.of(_numbers(forecast), _numbers(observed))(forecast)
+    assert (mapped > 0).mean() == pytest.approx((observed >= AMOUNTS_MM[0]).mean(), abs=2e-3)
+
+
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.9), st.floats(0.5, 20))
 def test_more_forecast_rain_never_becomes_less(seed: int, wet: float, scale: float) -> None:

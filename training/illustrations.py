@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from service.channels import THRESHOLDS_MM
@@ -128,21 +129,18 @@ def draw(
         systems: scored runs by name.
     """
     place = place_of(split)
-    made = []
-
-    def _save(name: str, figure: figures.Figure) -> None:
-        figures.save(figure, folder / name)
-        made.append(folder / name)
-
-    _save("class_shares.png", figures.class_shares(class_shares(training)))
-    _save("heavy_case.png", figure_maps.heavy_case(heavy_case(systems, split), place))
-    drawings = {
+    drawings: dict[str, Callable[[], Figure]] = {
+        "class_shares.png": lambda: figures.class_shares(class_shares(training)),
+        "heavy_case.png": lambda: figure_maps.heavy_case(heavy_case(systems, split), place),
         "reconstruction.png": lambda: figure_maps.reconstruction(reconstruction(pretrained, split), place),
         "grad_cam.png": lambda: figure_maps.grad_cam(*grad_cam(explained, split), place),
     }
+    made = []
     for name, drawing in drawings.items():
         try:
-            _save(name, drawing())
+            figures.save(drawing(), folder / name)
         except InputError as error:
             print(f"{name} is left out: {error}")
+        else:
+            made.append(folder / name)
     return made

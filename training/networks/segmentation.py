@@ -49,8 +49,8 @@ class Refinement(nn.Module):
         super().__init__()
         self.joined = nn.Conv2d(inputs + outputs, width, 3, padding=1)
         self.change = nn.Conv2d(width, outputs, 3, padding=1)
-        nn.init.zeros_(self.change.weight)
-        nn.init.zeros_(self.change.bias)
+        for parameter in self.change.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, fields: Tensor, outputs: Tensor) -> Tensor:
         joined = functional.gelu(self.joined(torch.cat([fields, outputs], dim=1)))

@@ -12,10 +12,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.contingency import SCORES
+from service.artefact import Manifest
+from service.contingency import SCORES, Contingency
 from service.ledger import Ledger, Selection
 from service.series import SERIES
-from service.verification_counts import Sum, pooled
+from service.verification_counts import Source, Sum, pooled
 
 _logger = logging.getLogger(__name__)
 
@@ -34,10 +35,14 @@ class LedgerCollector(Collector):
 
     The last days end with the newest period that was verified: late observations make the scores old, not
     absent, and ``rainpost_last_verified_time_seconds`` tells how old.
+
+    expected: sums of nothing for what will be counted one day. What comes into being at its first count has
+    not increased, as Prometheus sees it.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, expected: Sequence[Sum] = ()) -> None:
         self._ledger = ledger
+        self._expected = {_key(one): one for one in expected}
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: to register the collector is not to read the ledger."""
@@ -57,7 +62,8 @@ class LedgerCollector(Collector):
 
     def _totals(self) -> list[Metric]:
         cells = SERIES["verification_cells"].counters()
-        for one in self._ledger.totals():
+        totals = self._expected | {_key(one): one for one in self._ledger.totals()}
+        for one in totals.values():
             for outcome, name in _OUTCOMES.items():
                 cells.add_metric([*_place(one), outcome], getattr(one.contingency, name))
         return [cells]
@@ -74,6 +80,24 @@ class LedgerCollector(Collector):
                 sums = self._ledger.sums(Selection(after=newest - np.timedelta64(days, "D")))
                 _add_scores(scores, [*sums, *pooled(sums)], days)
         return [verified, *scores.values()]
+
+
+def expected_sums(manifest: Manifest) -> list[Sum]:
+    """Of a model and the forecast that it corrects, at every threshold and lead; nothing is counted yet."""
+    models: dict[Source, str] = {
+        "model": f"{manifest.name}-{manifest.version}",
+        "raw": manifest.cycle.source.name,
+    }
+    return [
+        Sum(source, model, threshold_mm, lead_hours, Contingency())
+        for source, model in models.items()
+        for threshold_mm in manifest.thresholds_mm
+        for lead_hours in manifest.cycle.leads_hours
+    ]
+
+
+def _key(one: Sum) -> tuple[str, ...]:
+    return tuple(_place(one))
 
 
 def _place(one: Sum) -> list[str]:

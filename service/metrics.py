@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from service.errors import RainpostError
 from service.series import SERIES, STAGES
 
 
@@ -26,8 +27,11 @@ class Metrics:
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
-        # A series that is not there yet looks to Prometheus like one that was lost.
+        # What comes into being at 1 has not increased, as Prometheus sees it.
         self._jobs.labels("succeeded", "")
+        for reason in _reasons(RainpostError):
+            self._jobs.labels("failed", reason)
+            self._observations.labels("refused", reason)
         for job in ("new", "known"):
             self._submissions.labels(job)
         for outcome in ("new", "known"):
@@ -63,3 +67,8 @@ class Metrics:
             yield
         finally:
             self._stages.labels(stage).observe(time.perf_counter() - started)
+
+
+def _reasons(error: type[RainpostError]) -> set[str]:
+    """Of an error and all below it."""
+    return {error.reason}.union(*(_reasons(child) for child in error.__subclasses__()))

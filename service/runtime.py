@@ -17,7 +17,7 @@ from service.errors import SettingsError
 from service.inference import Inference
 from service.jobs import Jobs
 from service.ledger import Ledger
-from service.ledger_metrics import LedgerCollector
+from service.ledger_metrics import LedgerCollector, expected_sums
 from service.metrics import Metrics
 from service.observation_folder import ObservationFolder, ObservationWatch
 from service.observation_store import ObservationStore
@@ -63,7 +63,9 @@ class Runtime:
         self._uploads = settings.data_folder / "work" / "uploads"
         self._workers = Workers(settings.jobs_at_once, settings.decode_timeout_seconds)
         self.ledger = Ledger(settings.ledger_database_url)
-        self.metrics.registry.register(LedgerCollector(self.ledger))
+        self.metrics.registry.register(
+            LedgerCollector(self.ledger, expected_sums(self.inference.artefact.manifest))
+        )
         observations = ObservationStore(settings.data_folder / "observations")
         verification = Verification(self.store, self.shelf, observations, self.ledger)
         self.observing = Observing(

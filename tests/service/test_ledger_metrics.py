@@ -12,8 +12,9 @@ from prometheus_client import CollectorRegistry
 
 from service.contingency import Contingency
 from service.ledger import Entry, Ledger, Match
-from service.ledger_metrics import LedgerCollector
+from service.ledger_metrics import LedgerCollector, expected_sums
 from service.verification_counts import ThresholdCounts
+from tests.service.sample_product import sample_manifest
 
 DAY = np.timedelta64(1, "D")
 NEWEST = np.datetime64("2026-11-23T01", "s")
@@ -99,3 +100,18 @@ def test_a_ledger_that_does_not_answer_takes_nothing_else_down(tmp_path: Path) -
     registry.register(LedgerCollector(Ledger(f"sqlite:///{tmp_path}/no/such/folder/ledger.sqlite")))
     assert registry.get_sample_value("rainpost_ledger_up") == 0.0
     assert registry.get_sample_value("rainpost_last_verified_time_seconds") is None
+
+
+def test_counters_of_what_is_expected_begin_at_zero(ledger: Ledger) -> None:
+    registry = CollectorRegistry()
+    registry.register(LedgerCollector(ledger, expected_sums(sample_manifest())))
+    (family,) = [one for one in registry.collect() if one.name == "rainpost_verification_cells"]
+    assert {sample.value for sample in family.samples} == {0.0}
+    assert len(family.samples) == 2 * 2 * 3 * 4, "sources, thresholds, leads, outcomes"
+    match = replace(MATCH, lead_hours=26)
+    ledger.record(match, [Entry("model", "sample-1.2.3", (ThresholdCounts(10.0, Contingency(5), 1.0),))])
+    place = {"source": "model", "model": "sample-1.2.3", "threshold_mm": "10", "lead_hours": "26"}
+    found = registry.get_sample_value("rainpost_verification_cells_total", place | {"outcome": "hit"})
+    assert found == 5.0
+    (family,) = [one for one in registry.collect() if one.name == "rainpost_verification_cells"]
+    assert len(family.samples) == 2 * 2 * 3 * 4, "counted, not shown twice"

@@ -60,3 +60,12 @@ def test_names_follow_the_conventions(series: SeriesDescription) -> None:
 
 def test_keys_are_the_names_without_their_prefix() -> None:
     assert all(series.name == f"rainpost_{key}" for key, series in SERIES.items())
+
+
+def test_failures_begin_at_zero(client: ServiceClient) -> None:
+    registry = client.runtime.metrics.registry
+    for reason in ("internal-error", "missing-lead", "worker-died"):
+        labels = {"outcome": "failed", "reason": reason}
+        assert registry.get_sample_value("rainpost_jobs_total", labels) == 0.0
+        labels["outcome"] = "refused"
+        assert registry.get_sample_value("rainpost_observations_total", labels) == 0.0

@@ -133,7 +133,11 @@ def test_pre_training_is_named(release: Release, rate_factor: float, kept: str) 
             {"name": "internimage", "size": "nano", "embedding": {}, "channel_attention": True},
             "Masked patch embedding, channel attention, InternImage encoder (32 channels, depths 1-1-3-1",
         ),
-        ({"name": "internimage", "size": "nano"}, "InternImage encoder (32 channels, depths 1-1-3-1"),
+        (
+            {"name": "internimage", "size": "nano", "refinement": 16},
+            "InternImage encoder (32 channels, depths 1-1-3-1, groups 2-4-8-16) and UPerNet decoder (width "
+            "32), two convolutions at full resolution (width 16)",
+        ),
     ],
 )
 def test_every_network_has_words(release: Release, network: dict[str, Any], words: str) -> None:

@@ -212,8 +212,18 @@ def test_results_are_kept_one_a_line_in_order(tmp_path: Path) -> None:
     ]
     write_results(kept, path)
     read = read_results(path)
-    assert read == tuple(reversed(kept))
-    lines = path.read_text().splitlines()
+    for one, other in zip(read, reversed(kept), strict=True):
+        name = one.evaluation.thresholds[0].decisions[0].decision
+        counts, expected = (part.evaluation.counts(0.1, name) for part in (one, other))
+        assert counts is not None
+        assert expected is not None
+        assert np.array_equal(counts, expected)
+        value = one.evaluation.thresholds[0].decisions[0].ratios.csi
+        assert value == pytest.approx(other.evaluation.thresholds[0].decisions[0].ratios.csi, rel=1e-6)
+    text = path.read_text()
+    write_results(read, path)
+    assert path.read_text() == text
+    lines = text.splitlines()
     assert len(lines) == 6
     assert [json.loads(line.rstrip(","))["row"] for line in lines[1:-1]] == ["a", "b", "b", "b"]
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]

@@ -183,8 +183,11 @@ def _training_facts(release: Release) -> dict[str, object]:
 
 
 def _made_by(provenance: Mapping[str, JsonValue]) -> str:
-    others = ", ".join(f"{key}: {value}" for key, value in provenance.items() if key != "made_by")
-    maker = str(provenance.get("made_by", "hand"))
+    facts: dict[str, JsonValue] = {}
+    for key, value in provenance.items():
+        facts |= value if isinstance(value, dict) else {key: value}
+    maker = str(facts.pop("made_by", "hand"))
+    others = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in facts.items())
     return f"{maker} ({others})" if others else maker
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import JsonValue
 
 from service.specification import CycleSpecification
 from tests.training.sample_evaluations import evaluation, probability, reliability
@@ -108,6 +109,13 @@ def test_how_it_was_trained(release: Release) -> None:
     assert "validation 2022-09-03 to 2022-10-01, 2023-09-03 to 2023-10-01; test 2022-08-01" in card
     assert "1.00 million parameters" in card
     assert "make it" in card
+
+
+def test_a_plan_is_written_out(release: Release) -> None:
+    provenance: dict[str, JsonValue] = {"made_by": "x", "plan": {"training_cycles": 9, "seed": 1}}
+    description = release.split.description
+    release.split.description = description.model_copy(update={"provenance": provenance})
+    assert "Made by x (training cycles: 9, seed: 1)." in model_card(release)
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,8 @@ class Run(Generic[Batch]):
 
     @property
     def _device(self) -> torch.device:
-        return next(self.network.parameters()).device
+        device: torch.device = next(self.network.parameters()).device
+        return device
 
     def _resume(self) -> None:
         state = torch.load(self.folder / CHECKPOINT, weights_only=True, map_location=self._device)

@@ -223,7 +223,7 @@ def finetune(configuration: Configuration, out: Path, last_update: int | None = 
     network = network_of(configuration, training, configuration.outputs)
     if configuration.crop:
         _check_crop(configuration.crop, training.field_shape)
-    pretrained_digest, rate_factors = None, {}
+    pretrained_digest, rate_factors = None, dict[str, float]()
     if configuration.transfer is not None:
         pretrained_digest, rate_factors = _carry_over(configuration.transfer, network, training)
     provenance = Provenance(

@@ -11,8 +11,9 @@ from training.archive_store import ArchiveWriter, CycleSamples, Header
 from training.domain import specification
 from training.engine import Optimisation
 from training.finetune import Configuration
-from training.networks.catalogue import InternImageSettings
+from training.networks.catalogue import EmbeddingSettings, InternImageSettings
 from training.networks.segmentation import Architecture
+from training.pretrain import Pretraining, pretrain
 from training.samples import DataSettings
 
 SIZE = 32
@@ -22,7 +23,7 @@ SMALL = Architecture(
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def configuration(dataset: DataSettings) -> Configuration:
     """Four updates of a very small network."""
     return Configuration(
@@ -42,6 +43,31 @@ def configuration(dataset: DataSettings) -> Configuration:
             validate_every=2,
         ),
     )
+
+
+@pytest.fixture(scope="session")
+def pretraining(dataset: DataSettings) -> Pretraining:
+    """Four updates of the same network, 12 of 16 tokens masked."""
+    return Pretraining(
+        seed=3,
+        threads=1,
+        data=dataset,
+        network=InternImageSettings(
+            name="internimage", size=SMALL, embedding=EmbeddingSettings(token_width=16)
+        ),
+        mask_ratio=0.75,
+        optimisation=Optimisation(
+            updates=4, batch=4, learning_rate=3e-3, schedule="cosine", validate_every=2
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def pretrained(pretraining: Pretraining, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of it, not to be changed."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    pretrain(pretraining, folder)
+    return folder
 
 
 def write_fabricated(path: Path, cycles: int = 5, seed: int = 0) -> DataSettings:

@@ -99,7 +99,7 @@ DISTANCE: Final = (
 )
 CEILINGS: Final = (
     Line(f"{CEILING}_estimate", "the estimate of what can be known"),
-    Line(f"{CEILING}_bound", "the bound that nobody can pass"),
+    Line(CEILING, "the bound that nobody can pass"),
 )
 REAL: Final = (
     Line("raw", "raw forecast"),

@@ -160,5 +160,5 @@ def _unusable(got: str) -> SettingsError:
         where="RAINPOST_INBOX",
         expected="a folder that exists, or a URL that fsspec knows, such as s3://bucket/folder",
         got=got,
-        advice="s3:// needs `pip install rainpost[s3]`",
+        advice="s3:// needs `pip install s3fs`",
     )

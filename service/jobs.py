@@ -291,7 +291,9 @@ class Jobs:
         with self._submitting():
             for status in self._list(status=_UNFINISHED):
                 queued = status.status != "PENDING"
-                gone = status.executor_id is None or not self._presence.is_alive(status.executor_id)
+                # Of this process's name, but not of its version: it was the one before.
+                owner = status.executor_id
+                gone = owner in (None, self._presence.id) or not self._presence.is_alive(str(owner))
                 if status.app_version not in {None, _WORKFLOW_VERSION} and (queued or gone) and status.input:
                     _logger.warning("beginning job %s of an older version anew", status.workflow_id[:12])
                     DBOS.delete_workflow(status.workflow_id)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.artefact import Artefact, find_models, read_manifest
 from service.cycle_states import CycleStates
 from service.decoding import warm_up
+from service.durability import exclusive
 from service.errors import SettingsError, Unavailable
 from service.gate import GateLimits
 from service.inbox import Inbox, Settling
@@ -122,8 +123,10 @@ class Runtime:
         """
         for folder in ("work/jobs", "weights"):
             (self.settings.data_folder / folder).mkdir(parents=True, exist_ok=True)
-        self._open_ledger()
-        self.jobs.start()
+        # Two processes that start together would both make the tables of an empty database.
+        with exclusive(self.settings.data_folder / "work" / ".opening"):
+            self._open_ledger()
+            self.jobs.start()
         self._remove_broken_uploads()
         self._workers.warm(warm_up)
         if watch:

@@ -60,7 +60,7 @@ def begin(life: Life) -> ForkServerProcess:
 
 def end(process: ForkServerProcess) -> int:
     """Wait for the end; the exit status, negative for a signal."""
-    process.join(120)
+    process.join(600)
     assert process.exitcode is not None, "it did not end"
     return process.exitcode
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from service import jobs as jobs_module
 from service import store as store_module
+from service.durability import write_durably
 from service.job import STAGES
 from service.references import hash_file
 from service.runtime import Runtime
@@ -87,23 +88,25 @@ def _live(life: Life) -> None:
 
 
 def _watch_stages(life: Life) -> None:
-    jobs_module._ATTEMPTS = 100  # type: ignore[misc]
-    jobs_module._CARE_SECONDS = 0.2  # type: ignore[misc]
+    _replace(jobs_module, _ATTEMPTS=100, _CARE_SECONDS=0.2)
     if life.version is not None:
-        jobs_module._WORKFLOW_VERSION = life.version  # type: ignore[misc]
-    Workers.warm = lambda *_: []  # type: ignore[method-assign, assignment]
-    Workers.run = _call  # type: ignore[method-assign]
-    for stage in STAGES:
-        setattr(Stages, stage, _watched(stage, getattr(Stages, stage), life))
+        _replace(jobs_module, _WORKFLOW_VERSION=life.version)
+    _replace(Workers, warm=lambda *_: [], run=_call)
+    _replace(Stages, **{stage: _watched(stage, getattr(Stages, stage), life) for stage in STAGES})
     if life.killed_in == RECORD:
-        write = store_module.write_durably
 
         def write_or_die(path: Path, content: Callable[[Path], object]) -> None:
             if path.suffix == ".json":
                 os.kill(os.getpid(), signal.SIGKILL)
-            write(path, content)
+            write_durably(path, content)
 
-        store_module.write_durably = write_or_die
+        _replace(store_module, write_durably=write_or_die)
+
+
+def _replace(place: object, **members: object) -> None:
+    """The process is the test's own: nothing has to be put back."""
+    for name, member in members.items():
+        setattr(place, name, member)
 
 
 def _call(_: Workers, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

@@ -34,6 +34,10 @@ def job(state: JobState, cycle: np.datetime64 = NOON, minute: int = 0) -> Job:
     return Job(f"{state}-{minute}", state, task, "request", moment, moment, iso_time(cycle), problem=problem)
 
 
+def _write(path: Path, _: int) -> None:
+    path.write_bytes(b"product")
+
+
 class KnownJobs:
     """Stands in the place of the queue."""
 
@@ -65,7 +69,7 @@ class Desk:
 
     def publish(self, leads_hours: tuple[int, ...], time: np.datetime64 = NOON) -> None:
         origin = Origin(key=f"{time} {leads_hours}", model=MODEL, inputs=(), leads_hours=leads_hours)
-        self.store.publish(time, origin, lambda path, _: path.write_bytes(b"product"))
+        self.store.publish(time, origin, _write)
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ from service.worker import Workers
 RECORD = "record"
 """The middle of publishing: the product is written, its record is not."""
 
+QUIET_LOOKS = 25
+
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([__name__])
 
@@ -82,7 +84,11 @@ def _live(life: Life) -> None:
         runtime.jobs.submit(runtime.task(Submission.of([hash_file(path) for path in paths], reference_time)))
         for reference_time, paths in life.submissions
     ]
-    while any(not runtime.jobs.get(job.id).finished for job in jobs) or runtime.jobs.unfinished():
+    # A job that begins anew is for a moment in no queue: twice in a row there must be none.
+    quiet_looks = 0
+    while quiet_looks < QUIET_LOOKS:
+        busy = any(not runtime.jobs.get(job.id).finished for job in jobs) or runtime.jobs.unfinished()
+        quiet_looks = 0 if busy else quiet_looks + 1
         time.sleep(0.02)
     runtime.stop()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -107,9 +108,12 @@ def test_only_the_folders_of_the_cycle_are_listed(tmp_path: Path, monkeypatch: p
     inbox = Inbox(tmp_path.as_uri(), "%Y/%m/%d/%H/h*.gb2")
     listed: list[str] = []
     find = inbox._files.find
-    monkeypatch.setattr(
-        inbox._files, "find", lambda path, **rest: (listed.append(path), find(path, **rest))[1]
-    )
+
+    def _recorded(path: str, **rest: Any) -> Any:
+        listed.append(path)
+        return find(path, **rest)
+
+    monkeypatch.setattr(inbox._files, "find", _recorded)
     assert [one.path for one in inbox.files(TIME)] == [str(tmp_path / "2026/11/22/06/h025.gb2")]
     assert listed == [str(tmp_path / "2026/11/22/06")]
     assert names(inbox, TIME + np.timedelta64(6, "h")) == []

@@ -1,10 +1,12 @@
-"""The command line: ``rainpost serve | correct | inspect | models | settings | metrics``."""
+"""The command line: ``rainpost serve | correct | ingest | backfill | inspect | models | settings |
+metrics``."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from service.errors import InputError, RainpostError
@@ -17,9 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # Imported late: `rainpost --help` answers at once, and the worker processes of `rainpost serve`,
         # which import this module again, do not load the web server.
-        from service import commands  # noqa: PLC0415
-
-        getattr(commands, options.command)(options)
+        module = importlib.import_module(options.module)
+        getattr(module, options.command)(options)
     except RainpostError as error:
         sys.stderr.write(_explain(error))
         return 2 if isinstance(error, InputError) else 1
@@ -38,9 +39,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rainpost {rainpost_version()}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, summary: str, description: str) -> argparse.ArgumentParser:
+    def add(
+        name: str, summary: str, description: str, module: str = "service.commands"
+    ) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=description)
-        command.set_defaults(command=name)
+        command.set_defaults(command=name, module=module)
         return command
 
     add("serve", "answer over HTTP", "Answer over HTTP, on RAINPOST_HOST and RAINPOST_PORT.")
@@ -63,10 +66,40 @@ def _parser() -> argparse.ArgumentParser:
     correct.add_argument(
         "--out", type=Path, default=Path(), metavar="DIR", help="folder of the product (default: this one)"
     )
+    _add_inbox_commands(add)
     add("models", "list the installed models", "List the installed models, their digests checked.")
     add("settings", "list the settings", "List every setting with its default.")
     add("metrics", "list the Prometheus series", "List every Prometheus series with its labels.")
     return parser
+
+
+def _add_inbox_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    where = " By the service that answers on RAINPOST_HOST and RAINPOST_PORT, or without one."
+    ingest = add(
+        "ingest",
+        "take one cycle from the inbox",
+        "Take one cycle from the inbox, RAINPOST_INBOX, and wait for its product." + where,
+        "service.inbox_commands",
+    )
+    ingest.add_argument(
+        "--reference-time", required=True, metavar="TIME", help="the cycle, such as 2026-11-22T00Z"
+    )
+    ingest.add_argument(
+        "--wait",
+        type=float,
+        default=300,
+        metavar="SECONDS",
+        help="how long to wait for files and product (default: 300)",
+    )
+    backfill = add(
+        "backfill",
+        "take all cycles of a span from the inbox",
+        "Take every cycle of a span from the inbox, RAINPOST_INBOX, newest first, with the leads that are "
+        "there. Cycles that another model published get a new revision." + where,
+        "service.inbox_commands",
+    )
+    backfill.add_argument("--from", dest="first", required=True, metavar="TIME", help="the first cycle")
+    backfill.add_argument("--to", dest="last", required=True, metavar="TIME", help="the last cycle")
 
 
 def _add_files(command: argparse.ArgumentParser) -> None:

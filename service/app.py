@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import RainpostError, RequestError
 from service.problems import MEDIA_TYPE, Problem, http_problem, internal_problem, problem_of
 from service.request_timer import RequestTimer
-from service.routes import cycles, observations, submissions, system, verification
+from service.routes import cycles, inbox, observations, submissions, system, verification
 from service.runtime import Runtime
 from service.versions import rainpost_version
 
@@ -52,7 +52,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.runtime = runtime
-    for module in (submissions, cycles, observations, verification, system):
+    for module in (submissions, cycles, inbox, observations, verification, system):
         app.include_router(module.router)
     app.add_exception_handler(RainpostError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_validation)
@@ -74,7 +74,8 @@ def _answer_error(request: Request, error: Exception) -> Response:
         raise TypeError("not an error of the tree") from error
     if error.status >= 500:
         _logger.error("%s %s: %s", request.method, request.url.path, error)
-    return _problem_response(problem_of(error, request.url.path))
+    headers = None if error.retry_after_seconds is None else {"Retry-After": str(error.retry_after_seconds)}
+    return _problem_response(problem_of(error, request.url.path), headers)
 
 
 def _answer_validation(request: Request, error: Exception) -> Response:

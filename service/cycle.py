@@ -53,12 +53,14 @@ def assemble(
     *,
     weights_folder: Path | None = None,
     expected_reference_time: np.datetime64 | None = None,
+    minimum_leads: int | None = None,
 ) -> CycleInput:
     """Choose, read, difference, turn, check and remap the fields that the specification asks for.
 
     read: gives the values behind a header; it is called once a field, from two threads, in the order in which
     the headers came.
     weights_folder: where remap weights are kept between processes.
+    minimum_leads: with how many leads the cycle can do; None: with all of them and no less.
 
     All is checked on the source grid in the points that the target uses, before remapping: a sentinel is
     reported as such and never smeared into its surroundings.
@@ -66,7 +68,7 @@ def assemble(
     Raises those of ``service.selection.select``, OutsideGrid, MissingValues, PhysicalLimit and those of
     ``read``.
     """
-    selection = select(headers, specification, expected_reference_time)
+    selection = select(headers, specification, expected_reference_time, minimum_leads)
     target = grid_from_definition(specification.target, specification.window)
     weights = remap_weights(selection.grid, target, weights_folder)
     used = contributing(weights)
@@ -82,10 +84,10 @@ def assemble(
             for choice in selection.choices
         ]
     )
-    shape = (len(specification.leads_hours), len(specification.channels), *target.shape)
+    shape = (len(selection.leads_hours), len(specification.channels), *target.shape)
     return CycleInput(
         reference_time=selection.reference_time,
-        leads_hours=specification.leads_hours,
+        leads_hours=selection.leads_hours,
         channels=specification.channels,
         values=weights.apply_to_window(stack).reshape(shape),
         sources={
@@ -100,6 +102,7 @@ def read_cycle(
     specification: CycleSpecification,
     weights_folder: Path | None = None,
     expected_reference_time: np.datetime64 | None = None,
+    minimum_leads: int | None = None,
 ) -> CycleInput:
     """``assemble`` over all fields of the files, in the order of the files.
 
@@ -112,6 +115,7 @@ def read_cycle(
             specification,
             weights_folder=weights_folder,
             expected_reference_time=expected_reference_time,
+            minimum_leads=minimum_leads,
         )
 
 

@@ -18,6 +18,7 @@ def decode_to_file(
     specification_json: str,
     weights_folder: Path,
     expected_reference_time: str | None,
+    minimum_leads: int | None,
     target: Path,
 ) -> str:
     """``read_cycle`` with its result in ``target``; the reference time of the files, in ISO 8601."""
@@ -28,6 +29,7 @@ def decode_to_file(
         expected_reference_time=None
         if expected_reference_time is None
         else parse_time(expected_reference_time),
+        minimum_leads=minimum_leads,
     )
     write_durably(target, lambda path: save_cycle(path, cycle))
     return iso_time(cycle.reference_time)

@@ -38,9 +38,28 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock of a file, which is made if need be, among all threads and processes."""
+def exclusive(path: Path, *, remove: bool = False) -> Iterator[None]:
+    """Hold the lock of a file, which is made if need be, among all threads and processes.
+
+    remove: whether the file goes with its last holder.
+    """
     # flock is let go by the kernel when its holder dies, however it dies.
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    while True:
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(file.fileno(), path):
+                # The holder before has removed it: somebody else may hold the new one.
+                continue
+            try:
+                yield
+            finally:
+                if remove:
+                    path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

@@ -22,7 +22,11 @@ RainpostError
 ├── TooLarge                     too-large             a body above the limit
 ├── NotFound                     not-found             no such job, cycle, lead or product
 ├── NotAcceptable                not-acceptable        no representation of the asked media type
+├── Conflict                     conflict              the state does not allow what was asked for
+├── QueueFull                    queue-full            more jobs wait than the limit allows
+├── Unavailable                  unavailable           the service cannot take work for a while
 ├── InferenceError               inference-failed      the runtime failed or returned impossible values
+├── GateRefused                  gate-refused          a product that must not be published
 └── WorkerDied                   worker-died           the decoding process ended without an answer
 
 Every error says what happened, where, what was expected, what was found and what to do. ``reason`` is
@@ -47,6 +51,8 @@ class RainpostError(Exception):
 
     reason: ClassVar[str] = "internal-error"
     status: ClassVar[int] = 500
+    retry_after_seconds: ClassVar[int | None] = None
+    """When a client may try again; sent as ``Retry-After``."""
 
     def __init__(
         self, what: str, *, where: str = "", expected: str = "", got: str = "", advice: str = ""
@@ -213,10 +219,40 @@ class NotAcceptable(RainpostError):
     status = 406
 
 
+class Conflict(RainpostError):
+    """The state does not allow what was asked for, such as the cancellation of a finished job."""
+
+    reason = "conflict"
+    status = 409
+
+
+class QueueFull(RainpostError):
+    """More jobs wait than the limit allows."""
+
+    reason = "queue-full"
+    status = 429
+    retry_after_seconds = 60
+
+
+class Unavailable(RainpostError):
+    """The service cannot take work for a while."""
+
+    reason = "unavailable"
+    status = 503
+    retry_after_seconds = 30
+
+
 class InferenceError(RainpostError):
     """The runtime failed or returned impossible values."""
 
     reason = "inference-failed"
+
+
+class GateRefused(RainpostError):
+    """A product that must not be published: input or output are beyond the limits of the gate."""
+
+    reason = "gate-refused"
+    status = 422
 
 
 class WorkerDied(RainpostError):

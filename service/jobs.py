@@ -1,77 +1,71 @@
 """Durable jobs: what was accepted is done once, whatever happens to the process in between.
 
-A job is a DBOS workflow whose identity is the job's key, so that the same submission is the same workflow.
-Its stages are checkpointed steps: after a crash the workflow goes on behind the last one that ended. Small
-results are kept in the job database, arrays in the job's folder.
-
-Faults of the input are results (a problem document): they would come again. Faults of the service end the
-workflow with an error; submitting the files again then runs the job again.
+A job is a DBOS workflow (``service.workflow``) whose identity is the job's key, so that the same submission
+is the same workflow. After a crash the workflow goes on behind the last step that ended: in this process at
+its next start, or in another one that shares the database and finds this one gone. Small results are kept in
+the job database, arrays in the job's folder.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import shutil
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, Final
 
-from dbos import DBOS, DBOSPortableJSONSerializer, SetWorkflowID
+from dbos import (
+    DBOS,
+    DBOSPortableJSONSerializer,
+    SetEnqueueOptions,
+    SetWorkflowAttributes,
+    SetWorkflowID,
+    WorkflowStatus,
+)
 
-from service.durability import sync
-from service.errors import NotFound, RainpostError, SettingsError, WorkerDied
-from service.logs import log_subject
+from service.cycle_index import CycleIndex
+from service.durability import exclusive, sync
+from service.errors import (
+    Conflict,
+    GateRefused,
+    MissingChannel,
+    MissingLead,
+    NotFound,
+    QueueFull,
+    SettingsError,
+    WorkerDied,
+)
+from service.job import CYCLE, SOURCE, Job, Source, State, job_of
 from service.metrics import Metrics
-from service.problems import Problem, internal_problem, problem_of
+from service.presence import Presence
 from service.settings import Settings
 from service.stages import INPUTS, Stages, Task
 from service.store import Store
 from service.times import parse_time
 from service.worker import Workers
+from service.workflow import Workflow
 
 _logger = logging.getLogger(__name__)
 
-State = Literal["queued", "running", "succeeded", "failed"]
-
-_WORKFLOW_VERSION: Final = "2"
+_WORKFLOW_VERSION: Final = "3"
 """Raised when the steps change: a workflow is only resumed by the version that began it."""
 _QUEUE: Final = "cycles"
 _QUEUE_POLL_SECONDS: Final = 0.1
 _WAIT_POLL_SECONDS: Final = 0.05
+_CARE_SECONDS: Final = 5.0
+"""How often a process looks for jobs that others left undone and for files that are too old."""
 _ATTEMPTS: Final = 5
 """How often a job may take the service down before it is given up."""
-_JOB_STAGES: Final = ("decode", "infer", "publish", "verify")
-_STATES: Final[dict[str, State]] = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running"}
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job as it stands.
-
-    stage: decode, infer, publish or verify while it is running. reference_time and revision: of the product,
-    once it succeeded. problem: once it failed.
-    """
-
-    id: str
-    state: State
-    stage: str | None
-    task: Task
-    created: datetime
-    updated: datetime
-    reference_time: str | None = None
-    revision: int | None = None
-    problem: Problem | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether the state is the last one."""
-        return self.state in {"succeeded", "failed"}
+_UNFINISHED: Final = ["ENQUEUED", "DELAYED", "PENDING"]
+_MOST_JOBS_OF_A_CYCLE: Final = 20
+_FIRST: Final = 1
+"""Priority of what somebody waits for; larger numbers come later."""
+_TOO_LATE_TO_CANCEL: Final = ("publish", "verify")
 
 
 class Jobs:
@@ -80,18 +74,27 @@ class Jobs:
     _started: Jobs | None = None
 
     def __init__(
-        self, settings: Settings, stages: Stages, store: Store, metrics: Metrics, workers: Workers
+        self,
+        settings: Settings,
+        presence: Presence,
+        stages: Stages,
+        store: Store,
+        metrics: Metrics,
+        workers: Workers,
     ) -> None:
         self._settings = settings
+        self._presence = presence
         self._stages = stages
         self._store = store
         self._metrics = metrics
         self._workers = workers
-        self._submitting = threading.Lock()
-        self._lock_file: BinaryIO | None = None
-        self._running: set[str] = set()
-        self._stopping = False
-        self._workflow: Callable[[str, dict[str, Any]], dict[str, Any]]
+        work = settings.data_folder / "work"
+        self._submission_lock = work / ".submission"
+        self._index = CycleIndex(work / "cycles")
+        self._workflow = Workflow(stages, metrics, self._index, work / "locks")
+        self._registered: Callable[[str, dict[str, Any]], dict[str, Any]]
+        self._stopping = threading.Event()
+        self._carer = threading.Thread(target=self._care, name="job-care", daemon=True)
 
     def start(self) -> None:
         """Open the database, resume what was interrupted and begin to work. Raises ``SettingsError``."""
@@ -99,7 +102,7 @@ class Jobs:
             return
         if Jobs._started is not None:
             raise RuntimeError("a process runs one service at a time")
-        self._lock_folder()
+        self._presence.enter()
         Jobs._started = self
         try:
             self._launch()
@@ -112,20 +115,23 @@ class Jobs:
                 advice="the log says more; check that the database is there and can be written",
             ) from error
         self.sweep()
+        self._carer.start()
 
     def stop(self) -> None:
         """Wait for running jobs within the grace time; what is not done goes on at the next start."""
         if Jobs._started is not self:
             return
-        self._stopping = True
+        self._stopping.set()
+        self._workflow.stop()
         try:
-            grace = self._settings.shutdown_grace_seconds if self._running else 0
+            grace = self._settings.shutdown_grace_seconds if self._workflow.busy else 0
+            if self._carer.is_alive():
+                self._carer.join()
             DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=grace)
         finally:
             self._workers.close()
             Jobs._started = None
-            if self._lock_file is not None:
-                self._lock_file.close()
+            self._presence.leave()
 
     def check(self) -> str:
         """Why jobs cannot be taken, or nothing."""
@@ -134,39 +140,107 @@ class Jobs:
         DBOS.list_workflows(limit=1, load_input=False, load_output=False)
         return ""
 
-    def submit(self, task: Task, uploads: Path | None = None) -> Job:
+    def check_room(self) -> None:
+        """Raises ``QueueFull`` when as many jobs wait as may."""
+        waiting = len(self._list(status="ENQUEUED", queue_name=_QUEUE, load_input=False))
+        if waiting >= self._settings.max_queued_jobs:
+            raise QueueFull(
+                "too many jobs wait already",
+                expected=f"fewer than {self._settings.max_queued_jobs}",
+                got=str(waiting),
+                advice="try again later; the operator may raise RAINPOST_MAX_QUEUED_JOBS or "
+                "RAINPOST_JOBS_AT_ONCE",
+            )
+
+    def submit(
+        self,
+        task: Task,
+        uploads: Path | None = None,
+        *,
+        source: Source = "request",
+        priority: int = _FIRST,
+    ) -> Job:
         """Queue a task, or find the job that it is already. Takes over or removes the folder ``uploads``.
 
-        A job that failed for a fault of the service, or whose product is gone, runs again.
+        A job that was cancelled, that failed for a fault of the service or for limits that were changed
+        since, or whose product is gone, runs again. Raises ``QueueFull``.
         """
-        job_id = task.submission.key(task.model.manifest_sha256)
-        with self._submitting:
-            known = self._find(job_id)
-            if known is not None and not self._runs_again(known):
+        job_id = self.key(task)
+        with self._submitting():
+            known = self.find(job_id)
+            if known is not None and not self._runs_again(known, task):
                 if uploads is not None:
                     shutil.rmtree(uploads, ignore_errors=True)
                 self._metrics.count_submission(new=False)
                 return known
+            self.check_room()
             if uploads is not None:
                 self._take_uploads(job_id, uploads)
             if known is not None:
                 DBOS.delete_workflow(job_id)
-            with SetWorkflowID(job_id):
-                DBOS.enqueue_workflow(_QUEUE, self._workflow, job_id, task.model_dump(mode="json"))
+            if (declared := task.submission.reference_time) is not None:
+                self._index.note(declared, job_id)
+            attributes = {CYCLE: declared, SOURCE: source}
+            self._enqueue(job_id, task, attributes, priority)
             self._metrics.count_submission(new=True)
         return self.get(job_id)
 
+    def key(self, task: Task) -> str:
+        """The id of the job of a task."""
+        return task.submission.key(task.model.manifest_sha256)
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job before it publishes; a step that is at work goes to its end. Twice is as once.
+
+        Raises ``NotFound``, and ``Conflict`` for a job that is finished or publishes already.
+        """
+        with self._submitting():
+            job = self.get(job_id)
+            if job.state == "cancelled":
+                return job
+            if job.finished or job.stage in _TOO_LATE_TO_CANCEL:
+                raise Conflict(
+                    "it is too late to cancel the job",
+                    where=f"/jobs/{job_id}",
+                    expected="a job that has not begun to publish",
+                    got=job.state if job.finished else f"stage {job.stage}",
+                )
+            DBOS.cancel_workflow(job_id)
+            if job.state == "queued":
+                self._metrics.count_job("cancelled")
+                self._stages.remove(job_id)
+        return self.get(job_id)
+
     def get(self, job_id: str) -> Job:
-        """A job by its id. Raises ``NotFound``."""
-        job = self._find(job_id)
+        """A job by its id, with the times of its stages. Raises ``NotFound``."""
+        job = self.find(job_id, with_stages=True)
         if job is None:
             raise NotFound("no such job", where=job_id[:80])
         return job
 
+    def find(self, job_id: str, *, with_stages: bool = False) -> Job | None:
+        """A job by its id, if there is one."""
+        status = DBOS.get_workflow_status(job_id)
+        if status is None or status.input is None:
+            return None
+        return job_of(status, DBOS.list_workflow_steps(job_id) if with_stages else None)
+
+    def of_cycle(self, reference_time: str) -> list[Job]:
+        """The last jobs whose files are, or are said to be, of a cycle (in ISO 8601), newest first."""
+        ids = self._index.jobs(reference_time)[:_MOST_JOBS_OF_A_CYCLE]
+        found = [job for job in (self.find(job_id, with_stages=True) for job_id in ids) if job is not None]
+        return sorted(found, key=lambda job: job.created, reverse=True)
+
+    def since(self, moment: str) -> list[Job]:
+        """Jobs that came in after a moment (in ISO 8601), and all that are not finished, newest first."""
+        found = self._list(start_time=moment) + self._list(status=_UNFINISHED)
+        jobs = {status.workflow_id: job_of(status) for status in found}
+        return sorted(jobs.values(), key=lambda job: job.created, reverse=True)
+
     def unfinished(self) -> list[tuple[State, datetime]]:
         """State and time of acceptance of every job that is queued or running, of all processes."""
-        found = DBOS.list_workflows(status=list(_STATES), load_input=False, load_output=False)
-        return [(_STATES[one.status], _moment(one.created_at)) for one in found]
+        found = [job_of(status) for status in self._list(status=_UNFINISHED, load_output=False)]
+        return [(job.state, job.created) for job in found]
 
     async def wait(
         self, job_id: str, seconds: float, abandoned: Callable[[], Awaitable[bool]] | None = None
@@ -181,19 +255,60 @@ class Jobs:
             await asyncio.sleep(min(_WAIT_POLL_SECONDS, left))
 
     def sweep(self) -> None:
-        """Remove the files of failed jobs that are older than the retention."""
+        """Remove the files of cancelled jobs, and those of failed ones and what was kept aside when they are
+        older than the retention."""
         oldest = time.time() - 3600 * self._settings.failed_retention_hours
         # A submission has its files in place before its job is known.
-        with self._submitting:
-            for folder in self._stages.folders():
-                try:
-                    old = folder.stat().st_mtime <= oldest
-                except FileNotFoundError:
-                    continue
-                job = self._find(folder.name) if old else None
-                if old and (job is None or job.finished):
-                    _logger.info("removing the files of job %s, older than the retention", folder.name[:12])
+        with self._submitting():
+            folders = {folder.name: folder for folder in self._stages.folders()}
+            known = (
+                self._list(workflow_ids=list(folders), load_input=False, load_output=False) if folders else []
+            )
+            states = {status.workflow_id: status.status for status in known}
+            for job_id, folder in folders.items():
+                state = states.get(job_id)
+                if state == "CANCELLED" or (state not in _UNFINISHED and _is_older(folder, oldest)):
+                    _logger.info("removing the files of job %s", job_id[:12])
                     shutil.rmtree(folder, ignore_errors=True)
+        for folder in self._stages.kept_aside():
+            if _is_older(folder, oldest):
+                _logger.info("removing %s, kept aside for longer than the retention", folder)
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def adopt(self) -> None:
+        """Put back into the queue what processes had at work that are no longer there."""
+        owners = {status.executor_id for status in self._list(status="PENDING", load_input=False)}
+        gone = [owner for owner in owners if owner is not None and not self._presence.is_alive(owner)]
+        if gone:
+            _logger.warning("going on with the jobs of %d processes that are gone", len(gone))
+            # DBOS has no public way to say which executors are dead. The hand-over is atomic: of several
+            # processes that do this one gets the job, and the steps of whoever had it are no longer kept.
+            DBOS._recover_pending_workflows(gone)
+        self._renew_old()
+
+    def _renew_old(self) -> None:
+        """Queue anew what another version of the workflow left: its steps are not ours."""
+        with self._submitting():
+            for status in self._list(status=_UNFINISHED):
+                queued = status.status != "PENDING"
+                # Of this process's name, but not of its version: it was the one before.
+                owner = status.executor_id
+                gone = owner in (None, self._presence.id) or not self._presence.is_alive(str(owner))
+                if status.app_version not in {None, _WORKFLOW_VERSION} and (queued or gone) and status.input:
+                    _logger.warning("beginning job %s of an older version anew", status.workflow_id[:12])
+                    DBOS.delete_workflow(status.workflow_id)
+                    task = Task.model_validate(status.input["args"][1])
+                    self._enqueue(
+                        status.workflow_id, task, status.attributes or {}, status.priority or _FIRST
+                    )
+
+    def _enqueue(self, job_id: str, task: Task, attributes: dict[str, Any], priority: int) -> None:
+        with (
+            SetWorkflowID(job_id),
+            SetWorkflowAttributes(attributes),
+            SetEnqueueOptions(priority=priority),
+        ):
+            DBOS.enqueue_workflow(_QUEUE, self._registered, job_id, task.model_dump(mode="json"))
 
     def _launch(self) -> None:
         # With a handler of its own DBOS lets the service's handlers do the rest.
@@ -205,6 +320,7 @@ class Jobs:
                 "name": "rainpost",
                 "system_database_url": self._settings.job_database_url,
                 "application_version": _WORKFLOW_VERSION,
+                "executor_id": self._presence.id,
                 "log_level": "WARNING",
                 "serializer": DBOSPortableJSONSerializer(),
             }
@@ -212,9 +328,9 @@ class Jobs:
 
         @DBOS.workflow(name="correct", max_recovery_attempts=_ATTEMPTS)
         def correct(job_id: str, document: dict[str, Any]) -> dict[str, Any]:
-            return self._correct(job_id, document)
+            return self._workflow.run(job_id, document)
 
-        self._workflow = correct
+        self._registered = correct
         DBOS.launch()
         DBOS.register_queue(
             _QUEUE,
@@ -223,92 +339,37 @@ class Jobs:
             on_conflict="always_update",
         )
 
-    def _correct(self, job_id: str, document: dict[str, Any]) -> dict[str, Any]:
-        """The workflow. Its result is ``{"reference_time", "revision"}`` or ``{"problem"}``."""
-        task = Task.model_validate(document)
-        self._running.add(job_id)
-        with log_subject(job=job_id[:12]):
-            _logger.info("correcting %d files", len(task.submission.inputs))
+    def _care(self) -> None:
+        """What no job does for itself, until the stop."""
+        while not self._stopping.wait(_CARE_SECONDS):
             try:
-                result = self._run_stages(job_id, task)
+                self.adopt()
+                self.sweep()
             except Exception:
-                # DBOS keeps the error; here it is counted, and logged where the service reads its logs. After
-                # a stop it is only the end of this process's part: the job goes on at the next start.
-                if not self._stopping:
-                    _logger.exception("the job failed for a fault of the service")
-                    self._metrics.count_job("failed", "internal-error")
-                raise
-            finally:
-                self._running.discard(job_id)
-            self._finish(job_id, result)
-            return result
+                # Above all a database that does not answer for a while.
+                _logger.exception("jobs could not be looked after; the next round tries again")
 
-    def _finish(self, job_id: str, result: dict[str, Any]) -> None:
-        if "problem" in result:
-            _logger.warning("the job failed: %s", result["problem"]["detail"])
-            self._metrics.count_job("failed", result["problem"]["reason"])
-            self._stages.remove_results(job_id)
-        else:
-            _logger.info("published %s revision %d", result["reference_time"], result["revision"])
-            self._metrics.count_job("succeeded")
-            self._stages.remove(job_id)
-        self.sweep()
+    def _list(self, **selection: Any) -> list[WorkflowStatus]:
+        return DBOS.list_workflows(name="correct", **selection)
 
-    def _run_stages(self, job_id: str, task: Task) -> dict[str, Any]:
-        decoded = _step("decode", lambda: self._stages.decode(job_id, task))
-        if "problem" in decoded:
-            return decoded
-        with log_subject(cycle=decoded["value"]):
-            inferred = _step("infer", lambda: self._stages.infer(job_id))
-            if "problem" in inferred:
-                return inferred
-            published = _step("publish", lambda: self._publish(job_id, task))
-            if "problem" in published:
-                return published
-            _step("verify", lambda: self._verify(**published["value"]))
-            return dict(published["value"])
+    @contextmanager
+    def _submitting(self) -> Iterator[None]:
+        """One process and one thread at a time decides what becomes of jobs."""
+        with exclusive(self._submission_lock):
+            yield
 
-    def _publish(self, job_id: str, task: Task) -> dict[str, Any]:
-        record = self._stages.publish(job_id, task)
-        return {"reference_time": record.reference_time, "revision": record.revision}
-
-    def _verify(self, reference_time: str, revision: int) -> None:
-        try:
-            self._stages.verify(reference_time, revision)
-        except Exception:
-            # A product stays published whatever becomes of its verification, which the next start takes up.
-            _logger.exception("the product could not be compared with observations")
-
-    def _find(self, job_id: str) -> Job | None:
-        status = DBOS.get_workflow_status(job_id)
-        if status is None or status.input is None:
-            return None
-        state: State = _STATES.get(status.status, "failed")
-        result: dict[str, Any] = {}
-        if status.status == "SUCCESS":
-            result = dict(status.output or {})
-            state = "failed" if "problem" in result else "succeeded"
-        elif state == "failed":
-            result = {"problem": _internal_fault(status.status).model_dump()}
-        problem = Problem.model_validate(result["problem"]) if "problem" in result else None
-        return Job(
-            id=job_id,
-            state=state,
-            stage=_stage_of(job_id) if state == "running" else None,
-            task=Task.model_validate(status.input["args"][1]),
-            created=_moment(status.created_at),
-            updated=_moment(status.updated_at),
-            reference_time=result.get("reference_time"),
-            revision=result.get("revision"),
-            problem=problem and problem.model_copy(update={"instance": f"/jobs/{job_id}"}),
-        )
-
-    def _runs_again(self, job: Job) -> bool:
-        if job.state == "failed" and job.problem is not None:
-            return job.problem.status >= 500 or job.problem.reason == WorkerDied.reason
-        if job.state == "succeeded" and job.reference_time is not None:
-            revisions = self._store.revisions(parse_time(job.reference_time))
-            return job.revision not in {record.revision for record in revisions}
+    def _runs_again(self, known: Job, task: Task) -> bool:
+        if known.state == "cancelled":
+            return True
+        if known.state == "failed" and known.problem is not None:
+            # Leads that are missing are no fault of a task that can do without them.
+            incomplete = known.problem.reason in {MissingLead.reason, MissingChannel.reason}
+            fewer = incomplete and known.task.minimum_leads != task.minimum_leads
+            curable = known.problem.reason in {WorkerDied.reason, GateRefused.reason}
+            return known.problem.status >= 500 or curable or fewer
+        if known.state == "succeeded" and known.reference_time is not None:
+            revisions = self._store.revisions(parse_time(known.reference_time))
+            return known.revision not in {record.revision for record in revisions}
         return False
 
     def _take_uploads(self, job_id: str, uploads: Path) -> None:
@@ -321,45 +382,9 @@ class Jobs:
         uploads.rename(inputs)
         sync(inputs.parent)
 
-    def _lock_folder(self) -> None:
-        folder = self._settings.data_folder
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("ab")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.close()
-            raise SettingsError(
-                "another service process uses this data folder",
-                where="RAINPOST_DATA_FOLDER",
-                got=str(folder),
-                advice="stop the other process or give this one a folder of its own",
-            ) from error
-        self._lock_file = file
 
-
-def _step(name: str, function: Callable[[], Any]) -> dict[str, Any]:
-    """A checkpointed step; an error of the tree is its result, as a problem document."""
-
-    def guarded() -> dict[str, Any]:
-        try:
-            return {"value": function()}
-        except RainpostError as error:
-            return {"problem": problem_of(error).model_dump()}
-
-    return DBOS.run_step({"name": name}, guarded)
-
-
-def _stage_of(job_id: str) -> str | None:
-    done = {step["function_name"] for step in DBOS.list_workflow_steps(job_id)}
-    return next((stage for stage in _JOB_STAGES if stage not in done), None)
-
-
-def _internal_fault(status: str) -> Problem:
-    if status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
-        return internal_problem("the service went down each time it worked on this job; check the files")
-    return internal_problem("submit the files again to try once more")
-
-
-def _moment(milliseconds: int | None) -> datetime:
-    return datetime.fromtimestamp((milliseconds or 0) / 1000, UTC)
+def _is_older(path: Path, moment: float) -> bool:
+    try:
+        return path.stat().st_mtime <= moment
+    except FileNotFoundError:
+        return False

@@ -104,13 +104,19 @@ class Ledger:
     """The tables in the database of a URL. Many threads and processes may use it at the same time."""
 
     def __init__(self, url: str) -> None:
-        self._engine = sql.create_engine(_with_driver(url))
+        # A connection may have been lost since it was used last.
+        self._engine = sql.create_engine(_with_driver(url), pool_pre_ping=True)
         if self._engine.dialect.name == "sqlite":
             _write_in_turn(self._engine)
 
     def open(self) -> None:
         """Make the tables that are not there."""
         _TABLES.create_all(self._engine)
+
+    def ping(self) -> None:
+        """Ask the database for an answer. Raises ``SQLAlchemyError`` when there is none."""
+        with self._engine.connect() as connection:
+            connection.execute(sql.select(1))
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from service.artefact import digest_file
@@ -68,14 +69,22 @@ class ObservationFolder:
 
 
 class ObservationWatch:
-    """A thread that first catches up with what a kill left undone, then looks into the folder, if any."""
+    """A thread that first catches up with what a kill left undone, then looks into the folder, if any.
+
+    leads: asked before every look whether it is this process that has to look.
+    """
 
     def __init__(
-        self, verification: Verification, folder: ObservationFolder | None, poll_seconds: float
+        self,
+        verification: Verification,
+        folder: ObservationFolder | None,
+        poll_seconds: float,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._verification = verification
         self._folder = folder
         self._poll_seconds = poll_seconds
+        self._leads = leads
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="observation-watch", daemon=True)
 
@@ -95,12 +104,14 @@ class ObservationWatch:
 
     def _run(self) -> None:
         try:
-            self._verification.catch_up(self._stopping)
+            if self._leads():
+                self._verification.catch_up(self._stopping)
         except Exception:
             _logger.exception("observations could not all be compared; the next start tries again")
         while self._folder is not None and not self._stopping.is_set():
             try:
-                self._folder.look(self._stopping)
+                if self._leads():
+                    self._folder.look(self._stopping)
             except OSError:
                 _logger.exception("the observation folder cannot be read")
             self._stopping.wait(self._poll_seconds)

@@ -149,6 +149,14 @@ def point(dataset: xr.Dataset, latitude: float, longitude: float) -> dict[str, A
     }
 
 
+def not_probabilities(probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where (lead, y, x) the values of (lead, class, y, x) are not from 0 to 1 or do not sum to one."""
+    # NaN fails every comparison.
+    wrong = ~((probabilities >= 0.0) & (probabilities <= 1.0)).all(axis=1)
+    wrong |= ~(np.abs(probabilities.sum(axis=1, dtype=np.float64) - 1.0) <= SUM_TOLERANCE)
+    return np.asarray(wrong)
+
+
 def _lead_at_point(here: xr.Dataset) -> dict[str, Any]:
     names = [str(name) for name in here["class_name"].values]
     start, end = here["time_bounds"].values.astype("datetime64[s]")
@@ -206,9 +214,7 @@ def _check_probabilities(
             expected=f"float32 (lead, class, y, x) = {shape}",
             got=f"{probabilities.dtype} {probabilities.shape}",
         )
-    # NaN fails every comparison.
-    wrong = ~((probabilities >= 0.0) & (probabilities <= 1.0)).all(axis=1)
-    wrong |= ~(np.abs(probabilities.sum(axis=1, dtype=np.float64) - 1.0) <= SUM_TOLERANCE)
+    wrong = not_probabilities(probabilities)
     if wrong.any():
         lead, row, column = np.argwhere(wrong)[0]
         found = probabilities[lead, :, row, column].astype(np.float64)

@@ -83,24 +83,21 @@ def _path_of(uri: str) -> Path:
     return Path(unquote(parts.path))
 
 
-def _hash(reference: Reference, path: Path) -> InputFile:
+def hash_file(path: Path, where: str = "") -> InputFile:
+    """A file that stays where it is, hashed. where: what the sender calls it, its path by default.
+
+    Raises ``EmptyInput`` and, for a file that is being written to, ``DigestMismatch``.
+    """
     before = path.stat()
     if before.st_size == 0:
-        raise EmptyInput("a file without a single byte", where=reference.uri)
+        raise EmptyInput("a file without a single byte", where=where or str(path))
     digest = digest_file(path)
     after = path.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise DigestMismatch(
             "the file changed while it was read",
-            where=reference.uri,
+            where=where or str(path),
             advice="submit it again when nobody writes to it any more",
-        )
-    if reference.sha256 is not None and reference.sha256.lower() != digest:
-        raise DigestMismatch(
-            "the file is not the one that was announced",
-            where=reference.uri,
-            expected=f"sha256 {reference.sha256.lower()}",
-            got=f"sha256 {digest}",
         )
     return InputFile(
         name=safe_name(path.name),
@@ -109,6 +106,18 @@ def _hash(reference: Reference, path: Path) -> InputFile:
         path=path,
         modified_ns=after.st_mtime_ns,
     )
+
+
+def _hash(reference: Reference, path: Path) -> InputFile:
+    file = hash_file(path, reference.uri)
+    if reference.sha256 is not None and reference.sha256.lower() != file.sha256:
+        raise DigestMismatch(
+            "the file is not the one that was announced",
+            where=reference.uri,
+            expected=f"sha256 {reference.sha256.lower()}",
+            got=f"sha256 {file.sha256}",
+        )
+    return file
 
 
 def _forbidden(what: str, uri: str, folders: tuple[Path, ...]) -> ForbiddenInput:

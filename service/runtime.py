@@ -12,9 +12,14 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.artefact import Artefact, find_models, read_manifest
+from service.cycle_states import CycleStates
 from service.decoding import warm_up
-from service.errors import SettingsError
+from service.durability import exclusive
+from service.errors import SettingsError, Unavailable
+from service.gate import GateLimits
+from service.inbox import Inbox, Settling
 from service.inference import Inference
+from service.ingest import Ingest, IngestWatch
 from service.jobs import Jobs
 from service.ledger import Ledger
 from service.ledger_metrics import LedgerCollector, expected_sums
@@ -22,11 +27,14 @@ from service.metrics import Metrics
 from service.observation_folder import ObservationFolder, ObservationWatch
 from service.observation_store import ObservationStore
 from service.observing import Observing
+from service.presence import Presence
+from service.schedule import Schedule
 from service.settings import Settings
 from service.shelf import Shelf
-from service.stages import Stages, identity_of
+from service.stages import Stages, Task, identity_of
 from service.state_metrics import StateCollector
 from service.store import ModelIdentity, Store
+from service.submission import Submission
 from service.verification import Verification
 from service.versions import rainpost_version
 from service.worker import Workers
@@ -60,6 +68,7 @@ class Runtime:
         self.shelf = Shelf(self.store)
         self.metrics = Metrics()
         self.model: ModelIdentity = identity_of(self.inference)
+        self.presence = Presence(settings.data_folder, shared=settings.shares_work)
         self._uploads = settings.data_folder / "work" / "uploads"
         self._workers = Workers(settings.jobs_at_once, settings.decode_timeout_seconds)
         self.ledger = Ledger(settings.ledger_database_url)
@@ -81,6 +90,7 @@ class Runtime:
             if settings.observation_folder is None
             else ObservationFolder(settings.observation_folder, self.observing, observations),
             settings.observation_poll_seconds,
+            lambda: self.presence.leads("observations"),
         )
         stages = Stages(
             self.inference,
@@ -88,10 +98,17 @@ class Runtime:
             self.metrics,
             self._workers,
             verification,
-            jobs_folder=settings.data_folder / "work" / "jobs",
-            weights_folder=settings.data_folder / "weights",
+            data_folder=settings.data_folder,
+            limits=GateLimits(z_mean=settings.gate_z_mean, heaviest_share=settings.gate_heaviest_share),
         )
-        self.jobs = Jobs(settings, stages, self.store, self.metrics, self._workers)
+        self.jobs = Jobs(settings, self.presence, stages, self.store, self.metrics, self._workers)
+        self.cycles = CycleStates(
+            self.store, self.jobs, self.inference.artefact.manifest.cycle.leads_hours, Schedule.of(settings)
+        )
+        self.ingest = self._open_inbox(Schedule.of(settings))
+        self._ingest_watch = IngestWatch(
+            self.ingest, settings.inbox_poll_seconds, lambda: self.presence.leads("inbox")
+        )
         self.metrics.identify(rainpost_version())
         self.metrics.registry.register(
             StateCollector(
@@ -99,26 +116,77 @@ class Runtime:
             )
         )
 
-    def start(self) -> None:
-        """Begin to take jobs. Raises ``SettingsError`` when another process uses the data folder."""
+    def start(self, *, watch: bool = True) -> None:
+        """Begin to take jobs. Raises ``SettingsError`` when another process uses the data folder.
+
+        watch: whether to look into the inbox and the observation folder.
+        """
         for folder in ("work/jobs", "weights"):
             (self.settings.data_folder / folder).mkdir(parents=True, exist_ok=True)
-        self._open_ledger()
-        self.jobs.start()
-        # Nobody else uses the folder now: what lies there is from uploads that a kill broke off.
-        for upload in self._uploads.glob("*"):
-            shutil.rmtree(upload, ignore_errors=True)
+        # Two processes that start together would both make the tables of an empty database.
+        with exclusive(self.settings.data_folder / "work" / ".opening"):
+            self._open_ledger()
+            self.jobs.start()
+        self._remove_broken_uploads()
         self._workers.warm(warm_up)
-        self._watch.start()
+        if watch:
+            self._watch.start()
+            self._ingest_watch.start()
         _logger.info("ready with %s on %s", self.inference.artefact.identity, self.settings.provider)
 
     def stop(self) -> None:
         """End jobs and processes; what is not done goes on at the next start."""
         self._watch.stop()
+        self._ingest_watch.stop()
         self.jobs.stop()
         self._workers.close()
         self._watch.join()
+        self._ingest_watch.join()
         self.ledger.close()
+
+    def _open_inbox(self, schedule: Schedule) -> Ingest | None:
+        settings = self.settings
+        if settings.inbox is None:
+            return None
+        return Ingest(
+            Inbox(settings.inbox, settings.inbox_pattern),
+            Settling(settings.inbox_settle_seconds),
+            self.jobs,
+            self.store,
+            self._workers,
+            self.inference.artefact.manifest.cycle,
+            self.task,
+            settings.minimum_leads,
+            schedule,
+            settings.data_folder / "work" / "inbox",
+        )
+
+    def task(self, submission: Submission) -> Task:
+        """What a job of the submission is to do, with the model and the limits of now."""
+        return Task(submission=submission, model=self.model, minimum_leads=self.settings.minimum_leads)
+
+    def admit(self) -> None:
+        """Whether a submission may come in. Raises ``QueueFull`` and ``Unavailable``."""
+        free = shutil.disk_usage(self.settings.data_folder).free
+        if free < self.settings.minimum_free_bytes:
+            raise Unavailable(
+                "the disk of the data folder is nearly full",
+                where="RAINPOST_DATA_FOLDER",
+                expected=f"{self.settings.minimum_free_bytes} bytes free",
+                got=f"{free} bytes free",
+                advice="make room, or lower RAINPOST_MINIMUM_FREE_BYTES",
+            )
+        if fault := self._database_fault():
+            raise Unavailable("the database does not answer", where="RAINPOST_DATABASE_URL", got=fault)
+        self.jobs.check_room()
+
+    def _database_fault(self) -> str:
+        """Why the database cannot be used, or nothing. The queue itself would wait until it can."""
+        try:
+            self.ledger.ping()
+        except SQLAlchemyError as error:
+            return type(error).__name__
+        return ""
 
     def _open_ledger(self) -> None:
         try:
@@ -133,16 +201,26 @@ class Runtime:
 
     def new_upload_folder(self) -> Path:
         """An empty folder on the same file system as the jobs' folders."""
-        folder = self._uploads / uuid.uuid4().hex
+        folder = self._uploads / f"{self.presence.id}-{uuid.uuid4().hex}"
         folder.mkdir(parents=True)
         return folder
+
+    def _remove_broken_uploads(self) -> None:
+        """What a kill broke off: of processes that are gone, and of one before that had this one's name."""
+        for upload in self._uploads.glob("*"):
+            owner = upload.name.partition("-")[0]
+            if owner == self.presence.id or not self.presence.is_alive(owner):
+                shutil.rmtree(upload, ignore_errors=True)
 
     def checks(self) -> list[Check]:
         """What must hold for the service to take a job."""
         data_folder = self.settings.data_folder
         writable = os.access(data_folder, os.W_OK | os.X_OK)
         try:
-            queue = self.jobs.check()
+            if fault := self._database_fault():
+                queue = f"the database does not answer: {fault}"
+            else:
+                queue = self.jobs.check()
         except Exception as error:  # noqa: BLE001
             # Whatever the database driver raises means the same here: no job can be taken.
             queue = f"the job database does not answer: {type(error).__name__}"

@@ -47,12 +47,14 @@ class Choice:
 class Selection:
     """What a cycle is made of.
 
-    reference_time, grid: the only ones. choices: leads outside, channels inside.
+    reference_time, grid: the only ones. leads_hours: those of the specification that are whole.
+    choices: leads outside, channels inside.
     headers: every field that has to be read, once, in the order in which they were offered.
     """
 
     reference_time: np.datetime64
     grid: Grid
+    leads_hours: tuple[int, ...]
     choices: tuple[Choice, ...]
     headers: tuple[FieldHeader, ...]
 
@@ -74,6 +76,11 @@ class Search:
     absent_leads: tuple[int, ...]
     gaps: tuple[Gap, ...]
 
+    def whole_leads(self, specification: CycleSpecification) -> tuple[int, ...]:
+        """Leads at which every channel can be made."""
+        broken = {*self.absent_leads, *(gap.lead_hours for gap in self.gaps)}
+        return tuple(lead for lead in specification.leads_hours if lead not in broken)
+
 
 def known_fields(headers: Sequence[FieldHeader]) -> list[FieldHeader]:
     """Those whose quantity is in the channel table."""
@@ -84,8 +91,11 @@ def select(
     headers: Sequence[FieldHeader],
     specification: CycleSpecification,
     expected_reference_time: np.datetime64 | None = None,
+    minimum_leads: int | None = None,
 ) -> Selection:
     """The fields that the specification asks for.
+
+    minimum_leads: how many leads must be whole; the others are then left out. None: all of them.
 
     Fields of unknown quantity are passed over. Of fields that agree in quantity, level, lead and time range
     the first in the given order counts: the same file sent twice, or one field in two packings, changes
@@ -101,12 +111,15 @@ def select(
     reference_time = _reference_time(known or headers, expected_reference_time)
     _check_centre(known, specification)
     search = find(known, specification)
-    _check_leads(search, known, specification)
-    _check_channels(search)
-    grid = _common_grid(search.choices, specification)
-    needed = {header for choice in search.choices for header in choice.headers}
+    leads = search.whole_leads(specification)
+    if minimum_leads is None or len(leads) < minimum_leads:
+        _check_leads(search, known, specification)
+        _check_channels(search)
+    choices = tuple(choice for choice in search.choices if choice.lead_hours in leads)
+    grid = _common_grid(choices, specification)
+    needed = {header for choice in choices for header in choice.headers}
     ordered = tuple(dict.fromkeys(header for header in known if header in needed))
-    return Selection(reference_time, grid, search.choices, ordered)
+    return Selection(reference_time, grid, leads, choices, ordered)
 
 
 def find(known: Sequence[FieldHeader], specification: CycleSpecification) -> Search:

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from service.contingency import SCORES
 
-STAGES: Final = ("receive", "decode", "infer", "publish", "observe", "verify")
+STAGES: Final = ("receive", "collect", "decode", "infer", "check", "publish", "observe", "verify")
 _STAGE_SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 _REQUEST_SECONDS: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
@@ -80,7 +80,7 @@ SERIES: Final = {
         _counter(
             "rainpost_jobs",
             ("outcome", "reason"),
-            "Jobs that ended, by outcome (succeeded, failed) and the problem's reason",
+            "Jobs that ended, by outcome (succeeded, failed, cancelled) and the problem's reason",
         ),
         _counter(
             "rainpost_submissions",

@@ -82,6 +82,70 @@ class Settings(BaseSettings):
         "`jobs.sqlite` in the data folder where it is not given. A PostgreSQL database also holds the ledger "
         "of verification, which is otherwise `ledger.sqlite` in the data folder.",
     )
+    max_queued_jobs: int = Field(
+        default=64,
+        gt=0,
+        description="Most jobs that wait. Further submissions are refused with 429 and `Retry-After`.",
+    )
+    minimum_free_bytes: int = Field(
+        default=_GIBIBYTE,
+        ge=0,
+        description="With fewer bytes free on the disk of the data folder submissions are refused with 503.",
+    )
+    minimum_leads: int | None = Field(
+        default=None,
+        gt=0,
+        description="With how many of the model's leads a cycle is published; the others are fill values and "
+        "flagged as missing until a new revision brings them. All leads by default.",
+    )
+    inbox: str | None = Field(
+        default=None,
+        description="Folder, or fsspec URL such as `s3://bucket/rdaps`, that is looked through for the files "
+        "of every cycle. None by default: cycles are then only posted.",
+    )
+    inbox_pattern: str = Field(
+        default="*%Y%m%d%H*",
+        description="Which files below the inbox belong to a cycle: a path with `*` (any characters, `/` "
+        "too), `?` and `[...]`, in which strftime codes stand for its reference time.",
+    )
+    inbox_poll_seconds: float = Field(default=30, gt=0, description="How often the inbox is looked at.")
+    inbox_settle_seconds: float = Field(
+        default=30,
+        ge=0,
+        description="A file of the inbox is taken once two looks found it with the same size and time of "
+        "change, and that time is so long ago; or at once when `<name>.done`, or a file `.done` in its "
+        "folder, says that it is complete.",
+    )
+    cycle_hours: Annotated[tuple[int, ...], NoDecode] = Field(
+        default=(0, 6, 12, 18),
+        description="Hours, UTC, of the cycles that the inbox is expected to get, separated by commas.",
+    )
+    cycle_deadline_hours: float = Field(
+        default=6,
+        gt=0,
+        description="How long after its reference time a cycle of the inbox may become complete. Then it is "
+        "published with the leads that are there, if they are as many as RAINPOST_MINIMUM_LEADS, and is late "
+        "otherwise.",
+    )
+    catch_up_hours: float = Field(
+        default=48,
+        gt=0,
+        description="How far back the inbox is looked through for cycles that were missed, or lacked leads. "
+        "Older ones take `rainpost backfill`.",
+    )
+    gate_z_mean: float = Field(
+        default=10,
+        gt=0,
+        description="Gate before publication: largest absolute mean of a channel's z-scores over the window, "
+        "at any lead. What is beyond is kept aside in `quarantine` in the data folder and not published.",
+    )
+    gate_heaviest_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Gate before publication: largest share of the window, at any lead, whose most likely "
+        "class is the heaviest.",
+    )
     observation_folder: Path | None = Field(
         default=None,
         description="Folder that is watched for observations (QPE). None by default: they are then only "
@@ -102,7 +166,7 @@ class Settings(BaseSettings):
     failed_retention_hours: float = Field(
         default=72,
         ge=0,
-        description="How long the uploaded files of a failed job are kept.",
+        description="How long the uploaded files of a failed job, and what the gate kept aside, are kept.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Lowest level that is logged."
@@ -112,6 +176,18 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @field_validator("cycle_hours", mode="before")
+    @classmethod
+    def _split_hours(cls, value: object) -> object:
+        return tuple(part for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("cycle_hours", mode="after")
+    @classmethod
+    def _hours_of_a_day(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or not all(0 <= hour < 24 for hour in value):
+            raise ValueError("hours from 0 to 23, separated by commas, at least one")
+        return tuple(sorted(set(value)))
 
     @field_validator("observation_folder", mode="after")
     @classmethod
@@ -164,9 +240,14 @@ class Settings(BaseSettings):
         return f"sqlite:///{self.data_folder / 'jobs.sqlite'}"
 
     @property
+    def shares_work(self) -> bool:
+        """Whether other processes may work on the same jobs, in the same data folder."""
+        return self.job_database_url.startswith("postgresql")
+
+    @property
     def ledger_database_url(self) -> str:
         """URL of the ledger's database, with its password if it has one: not for logs."""
-        if self.job_database_url.startswith("postgresql"):
+        if self.shares_work:
             return self.job_database_url
         return f"sqlite:///{self.data_folder / 'ledger.sqlite'}"
 
@@ -178,6 +259,8 @@ def _variable(name: str) -> str:
 def _default_text(default: object) -> str:
     if default is None or default == ():
         return ""
+    if isinstance(default, tuple):
+        return ",".join(str(part) for part in default)
     return str(default)
 
 

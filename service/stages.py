@@ -1,10 +1,12 @@
-"""The stages of a job: decode, infer, publish, verify. Each leaves its result in the job's folder.
+"""The stages of a job: collect, decode, infer, check, publish, verify. Each leaves its result in its folder.
 
 ::
 
     work/jobs/<job>/inputs/<sha256>/<name>     uploaded files
                     cycle.npz                  the decoded cycle
                     probabilities.npy          the network's output
+                    health.json                what the gate measured
+    quarantine/<cycle>/<job>/                  the results of a job that was not published for their sake
 
 A stage may run again after a crash: it reads what the stage before it left and replaces its own result.
 """
@@ -12,6 +14,7 @@ A stage may run again after a crash: it reads what the stage before it left and 
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -23,15 +26,17 @@ from pydantic import BaseModel, ConfigDict
 from service.cycle import CycleInput
 from service.decoding import decode_to_file, load_cycle
 from service.durability import write_durably
-from service.errors import ArtefactError
+from service.errors import ArtefactError, InferenceError, MissingValues
+from service.gate import GateLimits, judge, measure
 from service.inference import Inference
 from service.metrics import Metrics
+from service.problems import Problem
 from service.product import Provenance, build_product, write_product
 from service.shelf import NETCDF_LOCK
 from service.store import ModelIdentity, Origin, Record, Store
 from service.submission import Submission, computation_key
 from service.summaries import summarise
-from service.times import iso_time, parse_time
+from service.times import compact_time, iso_time, parse_time
 from service.verification import Verification
 from service.versions import rainpost_version
 from service.worker import Workers
@@ -39,15 +44,23 @@ from service.worker import Workers
 INPUTS: Final = "inputs"
 _CYCLE: Final = "cycle.npz"
 _PROBABILITIES: Final = "probabilities.npy"
+_HEALTH: Final = "health.json"
+_PROBLEM: Final = "problem.json"
+_PRODUCT: Final = "product.nc"
+_SHORT_ID: Final = 12
 
 
 class Task(BaseModel):
-    """What a job is to do: the files, and the model that was loaded when they were accepted."""
+    """What a job is to do: the files, and the model that was loaded when they were accepted.
+
+    minimum_leads: with how many leads the cycle may be published; None: with all of them and no less.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     submission: Submission
     model: ModelIdentity
+    minimum_leads: int | None = None
 
 
 class Stages:
@@ -61,16 +74,18 @@ class Stages:
         workers: Workers,
         verification: Verification,
         *,
-        jobs_folder: Path,
-        weights_folder: Path,
+        data_folder: Path,
+        limits: GateLimits,
     ) -> None:
         self._inference = inference
         self._store = store
         self._metrics = metrics
         self._workers = workers
         self._verification = verification
-        self._jobs_folder = jobs_folder
-        self._weights_folder = weights_folder
+        self._limits = limits
+        self._jobs_folder = data_folder / "work" / "jobs"
+        self._weights_folder = data_folder / "weights"
+        self._quarantine_folder = data_folder / "quarantine"
 
     def folder(self, job: str) -> Path:
         """Where a job keeps its files."""
@@ -80,27 +95,39 @@ class Stages:
         """The folders of all jobs that keep files."""
         return list(self._jobs_folder.glob("*"))
 
+    def kept_aside(self) -> list[Path]:
+        """The folders of what was kept aside, one a job."""
+        return list(self._quarantine_folder.glob("*/*"))
+
+    def collect(self, job: str, task: Task) -> None:
+        """See that model and files are those of the submission.
+
+        Raises ``DigestMismatch`` for a file that changed since it was submitted and ``ArtefactError`` for
+        another model than the task's.
+        """
+        with self._metrics.time_stage("collect"):
+            self._check_model(task)
+            self._locate(job, task)
+
     def decode(self, job: str, task: Task) -> str:
         """Read the files in a worker process; the reference time that they have, in ISO 8601.
 
-        Raises the errors of ``service.cycle.read_cycle``, ``WorkerDied``, ``DigestMismatch`` for a file that
-        changed since it was submitted and ``ArtefactError`` for another model than the task's.
+        Raises the errors of ``service.cycle.read_cycle``, ``WorkerDied`` and ``DigestMismatch``.
         """
-        self._check_model(task)
-        inputs = task.submission.inputs
         folder = self.folder(job)
         folder.mkdir(parents=True, exist_ok=True)
         with self._metrics.time_stage("decode"):
             reference_time = self._workers.run(
                 decode_to_file,
-                [one.locate(folder / INPUTS) for one in inputs],
+                self._locate(job, task),
                 self._inference.artefact.manifest.cycle.model_dump_json(),
                 self._weights_folder,
                 task.submission.reference_time,
+                task.minimum_leads,
                 folder / _CYCLE,
             )
-            for one in inputs:
-                one.locate(folder / INPUTS)
+            # A file that was written to while it was read gave nobody knows what.
+            self._locate(job, task)
         return reference_time
 
     def infer(self, job: str) -> None:
@@ -110,11 +137,19 @@ class Stages:
             probabilities = self._inference.infer(load_cycle(folder / _CYCLE).values)
             write_durably(folder / _PROBABILITIES, lambda path: save_array(path, probabilities))
 
+    def check(self, job: str) -> None:
+        """Measure the cycle and its probabilities. Raises ``GateRefused`` for what must not be published."""
+        folder = self.folder(job)
+        with self._metrics.time_stage("check"):
+            cycle, probabilities = self._results(job)
+            health = measure(cycle, probabilities, self._inference.artefact.manifest)
+            text = health.model_dump_json(indent=1)
+            write_durably(folder / _HEALTH, lambda path: path.write_text(text))
+            judge(health, self._limits)
+
     def publish(self, job: str, task: Task) -> Record:
         """Publish the product of the cycle, once however often it is called."""
-        folder = self.folder(job)
-        cycle = load_cycle(folder / _CYCLE)
-        probabilities = np.load(folder / _PROBABILITIES, allow_pickle=False)
+        cycle, probabilities = self._results(job)
         origin = origin_of(cycle, task)
         with self._metrics.time_stage("publish"):
             return self._store.publish(
@@ -132,9 +167,28 @@ class Stages:
         with self._metrics.time_stage("verify"):
             return self._verification.match_product(record)
 
+    def keep_aside(self, job: str, task: Task, reference_time: str, problem: Problem) -> Path:
+        """Move what a job left to the quarantine, with the problem and, where it can be written, the product.
+
+        Its folder. May be called again after a crash in between.
+        """
+        folder = self.folder(job)
+        cycle_folder = self._quarantine_folder / compact_time(parse_time(reference_time))
+        aside = cycle_folder / job[:_SHORT_ID]
+        aside.mkdir(parents=True, exist_ok=True)
+        if (folder / _CYCLE).exists() and (folder / _PROBABILITIES).exists():
+            with suppress(InferenceError, MissingValues):
+                self._write_product(job, task, aside / _PRODUCT)
+        for name in (_CYCLE, _PROBABILITIES, _HEALTH):
+            with suppress(FileNotFoundError):
+                (folder / name).replace(aside / name)
+        text = problem.model_dump_json(indent=1, exclude_defaults=True)
+        write_durably(aside / _PROBLEM, lambda path: path.write_text(text))
+        return aside
+
     def remove_results(self, job: str) -> None:
         """Drop what the stages left and keep the inputs, for a look at why the job failed."""
-        for name in (_CYCLE, _PROBABILITIES):
+        for name in (_CYCLE, _PROBABILITIES, _HEALTH):
             (self.folder(job) / name).unlink(missing_ok=True)
 
     def remove(self, job: str) -> None:
@@ -145,6 +199,22 @@ class Stages:
         if folder.exists():
             folder.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
+
+    def _locate(self, job: str, task: Task) -> list[Path]:
+        return [one.locate(self.folder(job) / INPUTS) for one in task.submission.inputs]
+
+    def _results(self, job: str) -> tuple[CycleInput, NDArray[np.float32]]:
+        folder = self.folder(job)
+        return load_cycle(folder / _CYCLE), np.load(folder / _PROBABILITIES, allow_pickle=False)
+
+    def _write_product(self, job: str, task: Task, target: Path) -> None:
+        """A product of revision 0, which no published one has."""
+        cycle, probabilities = self._results(job)
+        origin = origin_of(cycle, task)
+        write_durably(
+            target,
+            lambda path: write_cycle_product(path, 0, cycle, probabilities, self._inference, origin),
+        )
 
     def _check_model(self, task: Task) -> None:
         loaded = identity_of(self._inference)

@@ -74,6 +74,13 @@ class Record(_Frozen):
     origin: Origin
     summary: CycleSummary | None = None
 
+    @property
+    def delay_seconds(self) -> float:
+        """From the reference time to the publication."""
+        since = self.created.astimezone(UTC).replace(tzinfo=None)
+        reference_time: datetime = parse_time(self.reference_time).astype(datetime)
+        return (since - reference_time).total_seconds()
+
 
 class Store:
     """The folder of products. Many processes may read and publish at the same time."""

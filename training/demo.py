@@ -1,8 +1,8 @@
 """``make demo``: a simulated cycle through a real service, from files to probabilities.
 
 Writes a cycle in the shape of RDAPS-KIM, starts ``rainpost serve`` as a process of its own, posts the cycle
-to ``/correct``, waits for the product, prints a table by lead, fetches a picture of every lead and stops what
-it started.
+to ``/correct``, waits for the product, prints a table by lead, fetches a picture of every lead, posts the
+simulated observations to ``/observations``, prints the scores, and stops what it started.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ START_LIMIT_S = 60.0
 RUN_LIMIT_S = 600.0
 REFERENCE_TIME = np.datetime64("2022-08-09T18", "s")
 SEED = 20220810
+SCORES = ("critical_success_index", "probability_of_detection", "false_alarm_ratio", "frequency_bias")
+SCORE_SERIES = "rainpost_verification_critical_success_index{"
 
 
 def main() -> None:
@@ -42,29 +44,32 @@ def main() -> None:
     parser.add_argument("--form", choices=("grib2", "netcdf"), default="grib2")
     arguments = parser.parse_args()
     console = Console()
-    inputs = _write_cycle(console, arguments.out / "cycle", arguments.form)
+    inputs, observations = _write_cycle(console, arguments.out / "cycle", arguments.form)
     with _service(arguments.out / "service", arguments.out / "service.log") as address:
         console.print(f"service ready at {address}")
         with httpx.Client(base_url=address, timeout=RUN_LIMIT_S) as client:
             product = _correct(console, client, inputs, arguments.out / "product.nc")
             pictures = _fetch_pictures(client, product, arguments.out)
+            scores = _score(console, client, observations)
     with xr.open_dataset(product) as dataset:
         console.print(_table(dataset))
+        console.print(scores)
         console.print(dataset.attrs["comment"], style="dim")
     console.print(f"product   {product}")
     console.print(f"pictures  {pictures[0]} … {pictures[-1].name}")
 
 
-def _write_cycle(console: Console, folder: Path, form: str) -> list[Path]:
+def _write_cycle(console: Console, folder: Path, form: str) -> tuple[list[Path], list[Path]]:
+    """The files of the forecast, and those of the observations."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     console.print(f"simulating a cycle of {REFERENCE_TIME} UTC over {FULL.nx} x {FULL.ny} points …")
     cycle = simulate_cycle(SEED, REFERENCE_TIME, tuple(range(24, 31)), FULL)
     paths = write_grib2(cycle, folder) if form == "grib2" else write_netcdf(cycle, folder)
-    write_qpe(cycle, folder)
+    observations = write_qpe(cycle, folder)
     size_mb = sum(path.stat().st_size for path in paths) / 1e6
     console.print(f"wrote {len(paths)} files, {size_mb:.0f} MB, to {folder}")
-    return paths
+    return paths, observations
 
 
 @contextlib.contextmanager
@@ -133,6 +138,26 @@ def _fetch_pictures(client: httpx.Client, product: Path, folder: Path) -> list[P
         picture.write_bytes(answer.content)
         pictures.append(picture)
     return pictures
+
+
+def _score(console: Console, client: httpx.Client, observations: list[Path]) -> Table:
+    """Post the observations; the scores of all leads together that they lead to."""
+    console.print(f"POST /observations with {len(observations)} files …")
+    files = [("files", (path.name, path.read_bytes())) for path in observations]
+    client.post("/observations", files=files).raise_for_status()
+    rows = client.get("/verification").raise_for_status().json()["scores"]
+    series = [line for line in client.get("/metrics").text.splitlines() if line.startswith(SCORE_SERIES)]
+    console.print(f"the same scores in /metrics: {len(series)} series like {series[0]}")
+    table = Table(title="one simulated cycle against its simulated observations, all leads together")
+    table.add_column("source")
+    table.add_column("threshold mm", justify="right")
+    for name in SCORES:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in rows:
+        if row["lead_hours"] is None:
+            shown = ["-" if row[name] is None else f"{row[name]:.3f}" for name in SCORES]
+            table.add_row(row["source"], f"{row['threshold_mm']:g}", *shown)
+    return table
 
 
 def _leads_hours(dataset: xr.Dataset) -> list[int]:

@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
-from service.documents import CycleDocument, CyclesDocument, CycleSummary, cycle_document
+from service.documents import CycleDocument, CyclesDocument, cycle_document, cycles_document
 from service.errors import NotFound, RequestError
 from service.negotiation import choose_media_type, matches
 from service.pictures import render_lead
@@ -33,27 +33,26 @@ ReferenceTime = Annotated[
 ]
 
 
-@router.get("", summary="Published cycles")
-async def cycles(service: Service) -> CyclesDocument:
-    """All cycles with a product, newest first."""
-    times = await asyncio.to_thread(service.store.cycles)
-    return CyclesDocument(
-        cycles=tuple(
-            CycleSummary(reference_time=iso_time(time), cycle=f"/cycles/{iso_time(time)}") for time in times
-        )
-    )
+@router.get("", summary="Cycles and how they stand", responses=problem_responses(400, 422))
+async def cycles(
+    service: Service,
+    limit: Annotated[int, Query(ge=1, le=10_000, description="How many at most.")] = 100,
+) -> CyclesDocument:
+    """Cycles that are published, at work or expected, newest first."""
+    return cycles_document(await asyncio.to_thread(service.cycles.recent, limit))
 
 
-@router.get(
-    "/{reference_time}", summary="One cycle and its revisions", responses=problem_responses(400, 404, 422)
-)
+@router.get("/{reference_time}", summary="How one cycle stands", responses=problem_responses(400, 404, 422))
 async def cycle(reference_time: ReferenceTime, service: Service) -> CycleDocument:
-    """A cycle's revisions, each with its product, its inputs and the model that made it."""
+    """State, leads, jobs and revisions, each with its product, its inputs and the model that made it."""
 
     def find() -> CycleDocument:
         time = _time(service.store, reference_time)
-        service.store.record(time)
-        return cycle_document(iso_time(time), service.store.revisions(time))
+        if (state := service.cycles.of(time)) is None:
+            raise NotFound(
+                "nothing is known of this cycle", where=iso_time(time), advice="GET /cycles lists them"
+            )
+        return cycle_document(state)
 
     return await asyncio.to_thread(find)
 

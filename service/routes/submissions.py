@@ -1,4 +1,4 @@
-"""Files in, jobs out: ``POST /correct`` and ``GET /jobs/{id}``."""
+"""Files in, jobs out: ``POST /correct``, ``GET /jobs/{id}`` and ``DELETE /jobs/{id}``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 
 from service.documents import JobDocument, job_document
 from service.errors import RequestError, TooLarge
-from service.jobs import Job
+from service.job import Job
 from service.negotiation import wait_seconds
 from service.problems import MEDIA_TYPE
 from service.references import ReferenceSubmission, parse_references, resolve_references
@@ -20,7 +20,6 @@ from service.routes.bodies import receive_files, refuse_encoding
 from service.routes.cycles import product_file
 from service.routes.state import NETCDF, Service, problem_responses
 from service.runtime import Runtime
-from service.stages import Task
 from service.submission import Submission
 from service.times import iso_time, parse_time
 
@@ -62,7 +61,7 @@ _REQUEST_BODY: Final[dict[str, Any]] = {
     responses={
         200: {"description": "The product, for `Prefer: wait=N`", "content": {NETCDF: _BINARY}},
         202: {"description": "The job, also at `Location`"},
-        **problem_responses(400, 403, 413, 415, 422, 500),
+        **problem_responses(400, 403, 413, 415, 422, 429, 500, 503),
     },
     openapi_extra=_REQUEST_BODY,
 )
@@ -79,6 +78,8 @@ async def correct(
     the product itself, or the problem document of a job that failed.
     """
     refuse_encoding(request)
+    # Before the body, which may be long; a known submission would pass, but nobody can know it yet.
+    await asyncio.to_thread(service.admit)
     job = await _submit(request, service, reference_time)
     seconds = wait_seconds(request.headers.getlist("prefer"), service.settings.max_wait_seconds)
     if seconds is None:
@@ -108,15 +109,27 @@ async def job(job_id: str, service: Service) -> JobDocument:
     return job_document(await asyncio.to_thread(service.jobs.get, job_id))
 
 
+@router.delete(
+    "/jobs/{job_id}",
+    summary="Cancel a job",
+    responses=problem_responses(404, 409, 422),
+)
+async def cancel(job_id: str, service: Service) -> JobDocument:
+    """End a job that has not begun to publish; a stage that is at work goes to its end first.
+
+    Cancelling twice is as cancelling once. The same files sent again run again.
+    """
+    return job_document(await asyncio.to_thread(service.jobs.cancel, job_id))
+
+
 async def _submit(request: Request, service: Runtime, declared: str | None) -> Job:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
         submission = await _receive_references(request, service, declared)
-        return await asyncio.to_thread(service.jobs.submit, Task(submission=submission, model=service.model))
+        return await asyncio.to_thread(service.jobs.submit, service.task(submission))
     uploads = await asyncio.to_thread(service.new_upload_folder)
     try:
         submission = await _receive_files(request, service, declared, uploads)
-        task = Task(submission=submission, model=service.model)
-        return await asyncio.to_thread(service.jobs.submit, task, uploads)
+        return await asyncio.to_thread(service.jobs.submit, service.task(submission), uploads)
     except BaseException:
         await asyncio.to_thread(shutil.rmtree, uploads, ignore_errors=True)
         raise

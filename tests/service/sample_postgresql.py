@@ -7,11 +7,13 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 
 _OTHER_USER = "postgres"
 """The server refuses to run for root."""
@@ -60,3 +62,15 @@ def _programs() -> Path:
         except KeyError:
             pytest.skip(f"root, and no user {_OTHER_USER} to run PostgreSQL as")
     return Path(found).resolve().parent
+
+
+def new_database(server: str) -> str:
+    """URL of one more empty database of the server."""
+    name = f"rainpost_{uuid.uuid4().hex}"
+    engine = sql.create_engine(
+        server.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return server.replace("/postgres?", f"/{name}?")

@@ -357,6 +357,7 @@ def test_the_documentation_lists_every_route(client: ServiceClient) -> None:
         "/correct",
         "/jobs/{job_id}",
         "/cycles",
+        "/ingest",
         "/cycles/{reference_time}",
         "/cycles/{reference_time}/product",
         "/observations",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from service.durability import write_durably
 from service.errors import SettingsError
@@ -131,3 +132,83 @@ def test_the_model_is_chosen_by_name_or_version(tmp_path: Path) -> None:
         select_model(tmp_path, None)
     with pytest.raises(SettingsError, match="no model"):
         select_model(tmp_path / "absent", None)
+
+
+def test_a_job_that_waits_is_cancelled_and_leaves_nothing(
+    client: ServiceClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(client, monkeypatch)
+    running = submit_held(client, write_cycle(tmp_path / "running", scale=5.0))
+    paths = write_cycle(tmp_path / "waiting", scale=6.0)
+    waiting = submit(client, paths, prefer=None).headers["location"]
+    folder = client.runtime.settings.data_folder / "work" / waiting.removeprefix("/")
+    assert folder.exists()
+    for _ in range(2):
+        answer = client.delete(waiting)
+        assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+    assert not folder.exists()
+    gate.open()
+    reach(lambda: bool(client.get(running).json()["state"] == "succeeded"))
+    assert client.get(waiting).json()["state"] == "cancelled"
+    assert problem(client.delete(running), 409, "conflict")["got"] == "succeeded"
+    problem(client.delete("/jobs/unknown"), 404, "not-found")
+    again = submit(client, paths)
+    assert (again.status_code, again.headers["location"]) == (200, waiting)
+
+
+def test_a_job_at_work_is_cancelled_before_it_publishes(
+    client: ServiceClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = REFERENCE_TIME + np.timedelta64(12, "h")
+    paths = write_cycle(tmp_path / "cycle", replaced(reference_time=time))
+    gate = Gate(client, monkeypatch)
+    job = submit_held(client, paths)
+    assert client.delete(job).json()["state"] == "cancelled"
+    again = submit(client, paths, prefer=None)
+    assert again.headers["location"] == job, "sent again at once it waits for the one that is ending"
+    gate.open()
+    reach(lambda: bool(client.get(job).json()["state"] == "succeeded"))
+    assert len(client.runtime.store.revisions(time)) == 1
+    reach(lambda: not (client.runtime.settings.data_folder / "work" / job.removeprefix("/")).exists())
+
+
+def test_a_full_queue_refuses_what_is_new(
+    client: ServiceClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(client, monkeypatch)
+    submit_held(client, write_cycle(tmp_path / "running", scale=7.0))
+    submit(client, write_cycle(tmp_path / "waiting", scale=8.0), prefer=None)
+    jobs, settings = client.runtime.jobs, client.runtime.settings
+    paths = write_cycle(tmp_path / "refused", scale=9.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "_settings", settings.model_copy(update={"max_queued_jobs": 1}))
+        answer = submit(client, paths)
+        document = problem(answer, 429, "queue-full")
+    assert (document["expected"], document["got"]) == ("fewer than 1", "1")
+    assert int(answer.headers["retry-after"]) > 0
+    gate.open()
+    assert submit(client, paths).status_code == 200
+
+
+def test_a_service_that_cannot_work_for_a_while_says_so(
+    client: ServiceClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_cycle(tmp_path, scale=10.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            client.runtime,
+            "settings",
+            client.runtime.settings.model_copy(update={"minimum_free_bytes": 2**62}),
+        )
+        answer = submit(client, paths)
+        assert "nearly full" in problem(answer, 503, "unavailable")["detail"]
+        assert int(answer.headers["retry-after"]) > 0
+
+    def fail() -> None:
+        raise OperationalError("SELECT 1", {}, ConnectionRefusedError())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client.runtime.ledger, "ping", fail)
+        assert problem(submit(client, paths), 503, "unavailable")["got"] == "OperationalError"
+        assert client.get("/readyz").status_code == 503
+    assert submit(client, paths).status_code == 200

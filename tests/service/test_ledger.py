@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sqlalchemy as sql
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
@@ -20,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from service.contingency import Contingency
 from service.ledger import Entry, Ledger, Match, Selection
 from service.verification_counts import ReliabilityBin, Source, Sum, ThresholdCounts
-from tests.service.sample_postgresql import postgresql
+from tests.service.sample_postgresql import new_database, postgresql
 
 HOUR = np.timedelta64(3600, "s")
 VALID_TIME = np.datetime64("2026-11-23T01", "s")
@@ -39,14 +37,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
     server: str = request.getfixturevalue("server")
-    name = f"ledger_{uuid.uuid4().hex}"
-    engine = sql.create_engine(
-        server.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    engine.dispose()
-    return server.replace("/postgres?", f"/{name}?")
+    return new_database(server)
 
 
 @contextmanager

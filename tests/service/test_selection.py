@@ -199,3 +199,28 @@ def test_fields_of_unknown_quantity_alone_are_no_lead(folder: Path) -> None:
     with pytest.raises(MissingLead) as caught:
         selected(folder, [Sample(smooth(), code=(0, 1, 22), lead_hours=25)])
     assert caught.value.got == "no field of a known quantity"
+
+
+def test_fewer_leads_will_do_where_a_minimum_is_declared(folder: Path) -> None:
+    four = specified(leads_hours=(25, 26, 27, 28))
+    headers = files.scan(write(folder / "cycle.grib2", *samples()))
+    selection = select(headers, four, minimum_leads=2)
+    assert selection.leads_hours == (25, 26)
+    assert {choice.lead_hours for choice in selection.choices} == {25, 26}
+    with pytest.raises(MissingLead):
+        select(headers, four, minimum_leads=3)
+
+
+def test_a_lead_that_lacks_a_channel_is_left_out_as_a_whole(folder: Path) -> None:
+    headers = files.scan(write(folder / "cycle.grib2", *without("temperature_500hpa", 25)))
+    selection = select(headers, SPECIFICATION, minimum_leads=1)
+    assert selection.leads_hours == (26,)
+    assert len(selection.choices) == len(SPECIFICATION.channels)
+    with pytest.raises(MissingChannel):
+        select(headers, SPECIFICATION, minimum_leads=2)
+    assert select(files.scan(folder / "cycle.grib2"), SPECIFICATION, minimum_leads=1) == selection
+
+
+def test_all_leads_are_taken_even_where_fewer_would_do(folder: Path) -> None:
+    headers = files.scan(write(folder / "cycle.grib2", *samples()))
+    assert select(headers, SPECIFICATION, minimum_leads=1) == select(headers, SPECIFICATION)

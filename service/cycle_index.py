@@ -1,0 +1,28 @@
+"""Which jobs belong to which cycle: an empty file for each, ``cycles/<cycle>/<job>``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from service.times import compact_time, parse_time
+
+
+class CycleIndex:
+    """The folder of the index. Many processes may write to it at the same time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def note(self, reference_time: str, job_id: str) -> None:
+        """The files of the job are, or are said to be, of this cycle (in ISO 8601)."""
+        folder = self._cycle_folder(reference_time)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / job_id).touch()
+
+    def jobs(self, reference_time: str) -> list[str]:
+        """Ids of the jobs of a cycle (in ISO 8601), those that were noted last first."""
+        paths = list(self._cycle_folder(reference_time).glob("*"))
+        return [path.name for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)]
+
+    def _cycle_folder(self, reference_time: str) -> Path:
+        return self._folder / compact_time(parse_time(reference_time))

@@ -1,0 +1,122 @@
+"""A job as it stands: what DBOS knows of its workflow, in the words of this service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from dbos import StepInfo, WorkflowStatus
+
+from service.problems import Problem, internal_problem
+from service.stages import Task
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+Source = Literal["request", "inbox", "backfill"]
+"""Who asked for a job."""
+
+STAGES: Final = ("collect", "decode", "infer", "check", "publish", "verify")
+"""Names of the checkpointed steps, in their order."""
+
+CYCLE: Final = "cycle"
+SOURCE: Final = "source"
+"""Attributes of a workflow: the reference time in ISO 8601, once it is known, and who asked for it."""
+
+_STATES: Final[dict[str, State]] = {
+    "ENQUEUED": "queued",
+    "DELAYED": "queued",
+    "PENDING": "running",
+    "CANCELLED": "cancelled",
+}
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """A stage that ended, well or not."""
+
+    name: str
+    started: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it stands.
+
+    stage: the one at work while it is running. cycle: reference time of its files, once it was declared or
+    read.
+    reference_time and revision: of the product, once it succeeded. problem: once it failed.
+    started: when it left the queue, for the last time if a crash put it back. stages: those that ended; empty
+    where they were not asked for.
+    """
+
+    id: str
+    state: State
+    task: Task
+    source: Source
+    created: datetime
+    updated: datetime
+    cycle: str | None = None
+    started: datetime | None = None
+    stage: str | None = None
+    stages: tuple[StageTime, ...] = ()
+    reference_time: str | None = None
+    revision: int | None = None
+    problem: Problem | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the state is the last one."""
+        return self.state in {"succeeded", "failed", "cancelled"}
+
+
+def job_of(status: WorkflowStatus, steps: list[StepInfo] | None = None) -> Job:
+    """The job of a workflow. steps: those that ended, where they are known."""
+    state: State = _STATES.get(status.status, "failed")
+    result: dict[str, Any] = {}
+    if status.status == "SUCCESS":
+        result = dict(status.output or {})
+        state = "failed" if "problem" in result else "succeeded"
+    elif state == "failed":
+        result = {"problem": _internal_fault(status.status).model_dump()}
+    problem = Problem.model_validate(result["problem"]) if "problem" in result else None
+    attributes = status.attributes or {}
+    done = [step for step in steps or () if step["function_name"] in STAGES]
+    return Job(
+        id=status.workflow_id,
+        state=state,
+        task=Task.model_validate(status.input["args"][1] if status.input else {}),
+        source=attributes.get(SOURCE, "request"),
+        created=_moment(status.created_at),
+        updated=_moment(status.updated_at),
+        cycle=result.get("reference_time") or attributes.get(CYCLE),
+        started=None if status.dequeued_at is None else _moment(status.dequeued_at),
+        stage=_stage_after(done) if state == "running" and steps is not None else None,
+        stages=tuple(
+            StageTime(
+                step["function_name"],
+                _moment(step["started_at_epoch_ms"]),
+                _moment(step["completed_at_epoch_ms"]),
+            )
+            for step in done
+        ),
+        reference_time=result.get("reference_time"),
+        revision=result.get("revision"),
+        problem=problem and problem.model_copy(update={"instance": f"/jobs/{status.workflow_id}"}),
+    )
+
+
+def _stage_after(done: list[StepInfo]) -> str | None:
+    names = {step["function_name"] for step in done}
+    return next((stage for stage in STAGES if stage not in names), None)
+
+
+def _internal_fault(status: str) -> Problem:
+    if status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
+        return internal_problem("the service went down each time it worked on this job; check the files")
+    return internal_problem("submit the files again to try once more")
+
+
+def _moment(milliseconds: int | None) -> datetime:
+    return datetime.fromtimestamp((milliseconds or 0) / 1000, UTC)

@@ -1,0 +1,138 @@
+"""The workflow of a job: checkpointed steps, each done once whatever happens to the process in between.
+
+Faults of the input are results (a problem document): they would come again. Faults of the service end the
+workflow with an error; submitting the files again then runs the job again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dbos import DBOS
+from dbos import error as dbos_error
+
+from service.cycle_index import CycleIndex
+from service.durability import exclusive
+from service.errors import GateRefused, InferenceError, RainpostError
+from service.job import CYCLE
+from service.logs import log_subject
+from service.metrics import Metrics
+from service.problems import Problem, problem_of
+from service.stages import Stages, Task
+
+_logger = logging.getLogger(__name__)
+
+
+class Workflow:
+    """Runs jobs; several at the same time, and each by one process and one thread at a time.
+
+    locks_folder: where the lock of every job at work is held. Who takes over a job from a process that lost
+    it, or runs a cancelled one anew, waits there until the other has let go of the job's folder.
+    """
+
+    def __init__(self, stages: Stages, metrics: Metrics, index: CycleIndex, locks_folder: Path) -> None:
+        self._stages = stages
+        self._metrics = metrics
+        self._index = index
+        self._locks_folder = locks_folder
+        self._running: set[str] = set()
+        self._stopping = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is at work in this process."""
+        return bool(self._running)
+
+    def stop(self) -> None:
+        """From now on an exception is only the end of this process's part."""
+        self._stopping = True
+
+    def run(self, job_id: str, document: dict[str, Any]) -> dict[str, Any]:
+        """Do a task (as JSON). The result is ``{"reference_time", "revision"}`` or ``{"problem"}``."""
+        task = Task.model_validate(document)
+        self._locks_folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(self._locks_folder / job_id, remove=True), log_subject(job=job_id[:12]):
+            self._running.add(job_id)
+            _logger.info("correcting %d files", len(task.submission.inputs))
+            try:
+                result = self._run_steps(job_id, task)
+            except dbos_error.DBOSWorkflowCancelledError:
+                _logger.info("the job was cancelled")
+                self._metrics.count_job("cancelled")
+                raise
+            except Exception:
+                # DBOS keeps the error; here it is counted, and logged where the service reads its logs. After
+                # a stop the job goes on at the next start.
+                if not self._stopping:
+                    _logger.exception("the job failed for a fault of the service")
+                    self._metrics.count_job("failed", "internal-error")
+                raise
+            finally:
+                self._running.discard(job_id)
+            self._finish(job_id, result)
+            return result
+
+    def _finish(self, job_id: str, result: dict[str, Any]) -> None:
+        if "problem" in result:
+            _logger.warning("the job failed: %s", result["problem"]["detail"])
+            self._metrics.count_job("failed", result["problem"]["reason"])
+            self._stages.remove_results(job_id)
+        else:
+            _logger.info("published %s revision %d", result["reference_time"], result["revision"])
+            self._metrics.count_job("succeeded")
+            self._stages.remove(job_id)
+
+    def _run_steps(self, job_id: str, task: Task) -> dict[str, Any]:
+        collected = _step("collect", lambda: self._stages.collect(job_id, task))
+        if "problem" in collected:
+            return collected
+        decoded = _step("decode", lambda: self._stages.decode(job_id, task))
+        if "problem" in decoded:
+            return decoded
+        self._index.note(decoded["value"], job_id)
+        DBOS.update_workflow_attributes(job_id, {CYCLE: decoded["value"]}, merge=True)
+        with log_subject(cycle=decoded["value"]):
+            for name, function in (("infer", self._stages.infer), ("check", self._stages.check)):
+                done = _step(name, lambda function=function: function(job_id))  # type: ignore[misc]
+                if "problem" in done:
+                    return self._kept_aside(job_id, task, decoded["value"], done)
+            published = _step("publish", lambda: self._publish(job_id, task))
+            if "problem" in published:
+                return published
+            _step("verify", lambda: self._verify(**published["value"]))
+            return dict(published["value"])
+
+    def _kept_aside(
+        self, job_id: str, task: Task, reference_time: str, result: dict[str, Any]
+    ) -> dict[str, Any]:
+        problem = Problem.model_validate(result["problem"])
+        if problem.reason in {GateRefused.reason, InferenceError.reason}:
+            folder = self._stages.keep_aside(job_id, task, reference_time, problem)
+            _logger.warning("kept aside in %s", folder)
+        return result
+
+    def _publish(self, job_id: str, task: Task) -> dict[str, Any]:
+        record = self._stages.publish(job_id, task)
+        return {"reference_time": record.reference_time, "revision": record.revision}
+
+    def _verify(self, reference_time: str, revision: int) -> None:
+        try:
+            self._stages.verify(reference_time, revision)
+        except Exception:
+            # A product stays published whatever becomes of its verification, which the next start takes up.
+            _logger.exception("the product could not be compared with observations")
+
+
+def _step(name: str, function: Callable[[], Any]) -> dict[str, Any]:
+    """A checkpointed step; an error of the tree is its result, as a problem document."""
+
+    def guarded() -> dict[str, Any]:
+        try:
+            return {"value": function()}
+        except RainpostError as error:
+            return {"problem": problem_of(error).model_dump()}
+
+    return DBOS.run_step({"name": name}, guarded)

@@ -1,0 +1,136 @@
+"""A service process without its HTTP part, which dies where a test wants it to.
+
+The process is forked from one that has made all imports, and reads files itself instead of starting another
+process for it: it lives and dies in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from service import jobs as jobs_module
+from service import store as store_module
+from service.durability import write_durably
+from service.job import STAGES
+from service.references import hash_file
+from service.runtime import Runtime
+from service.settings import Settings
+from service.stages import Stages
+from service.submission import Submission
+from service.times import iso_time, parse_time
+from service.worker import Workers
+
+RECORD = "record"
+"""The middle of publishing: the product is written, its record is not."""
+
+QUIET_LOOKS = 25
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload([__name__])
+
+
+@dataclass(frozen=True)
+class Life:
+    """What a process is to do, and how it ends.
+
+    submissions: files of every cycle to submit, with its reference time. killed_in: the stage at whose end,
+    before its checkpoint, the process is killed by SIGKILL; None lets it live until all jobs are finished.
+    settings: of the service, besides its folders, which lie in ``folder``. version: of its workflow, if not
+    the present one.
+    """
+
+    folder: Path
+    submissions: tuple[tuple[str, tuple[Path, ...]], ...] = ()
+    killed_in: str | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
+    version: str | None = None
+
+
+def begin(life: Life) -> ForkServerProcess:
+    """Start a process."""
+    process = _CONTEXT.Process(target=_live, args=(life,))
+    process.start()
+    return process
+
+
+def end(process: ForkServerProcess) -> int:
+    """Wait for the end; the exit status, negative for a signal."""
+    process.join(600)
+    assert process.exitcode is not None, "it did not end"
+    return process.exitcode
+
+
+def stages_done(folder: Path) -> list[tuple[str, str, int]]:
+    """Stage, job and process of all work that was done, in its order."""
+    lines = (folder / "stages.log").read_text().splitlines()
+    return [(stage, job, int(process)) for stage, job, process in (line.split() for line in lines)]
+
+
+def _live(life: Life) -> None:
+    _watch_stages(life)
+    paths = {"models_folder": life.folder / "models", "data_folder": life.folder / "data"}
+    values = paths | {"threads": 1, "minimum_free_bytes": 0} | dict(life.settings)
+    runtime = Runtime(Settings.model_validate(values))
+    runtime.start(watch=False)
+    jobs = [
+        runtime.jobs.submit(runtime.task(Submission.of([hash_file(path) for path in paths], reference_time)))
+        for reference_time, paths in life.submissions
+    ]
+    # A job that begins anew is for a moment in no queue: twice in a row there must be none.
+    quiet_looks = 0
+    while quiet_looks < QUIET_LOOKS:
+        busy = any(not runtime.jobs.get(job.id).finished for job in jobs) or runtime.jobs.unfinished()
+        quiet_looks = 0 if busy else quiet_looks + 1
+        time.sleep(0.02)
+    runtime.stop()
+
+
+def _watch_stages(life: Life) -> None:
+    _replace(jobs_module, _ATTEMPTS=100, _CARE_SECONDS=0.2)
+    if life.version is not None:
+        _replace(jobs_module, _WORKFLOW_VERSION=life.version)
+    _replace(Workers, warm=lambda *_: [], run=_call)
+    _replace(Stages, **{stage: _watched(stage, getattr(Stages, stage), life) for stage in STAGES})
+    if life.killed_in == RECORD:
+
+        def write_or_die(path: Path, content: Callable[[Path], object]) -> None:
+            if path.suffix == ".json":
+                os.kill(os.getpid(), signal.SIGKILL)
+            write_durably(path, content)
+
+        _replace(store_module, write_durably=write_or_die)
+
+
+def _replace(place: object, **members: object) -> None:
+    """The process is the test's own: nothing has to be put back."""
+    for name, member in members.items():
+        setattr(place, name, member)
+
+
+def _call(_: Workers, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    return function(*arguments, **named)
+
+
+def _watched(stage: str, function: Callable[..., Any], life: Life) -> Callable[..., Any]:
+    def watched(self: Stages, job: str, *rest: Any) -> Any:
+        result = function(self, job, *rest)
+        with (life.folder / "stages.log").open("a") as log:
+            log.write(f"{stage} {job} {os.getpid()}\n")
+        if stage == life.killed_in:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return watched
+
+
+def submission(paths: Sequence[Path], reference_time: object) -> tuple[str, tuple[Path, ...]]:
+    """An entry of ``Life.submissions``."""
+    return iso_time(parse_time(str(reference_time))), tuple(paths)

@@ -1,0 +1,85 @@
+"""SIGKILL at every step, and several processes at the same work, on both databases."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.job import STAGES
+from service.store import Store
+from service.times import compact_time
+from tests.service.sample_artefact import write_artefact
+from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
+from tests.service.sample_postgresql import new_database, postgresql
+from tests.service.sample_process import RECORD, Life, begin, end, stages_done, submission
+
+KILLED_IN = (*STAGES[:4], RECORD, *STAGES[4:])
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgresql() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest) -> tuple[tuple[str, str], ...]:
+    """Which database."""
+    if request.param == "sqlite":
+        return ()
+    return (("database_url", new_database(request.getfixturevalue("server"))),)
+
+
+def test_a_job_survives_a_kill_at_every_step_and_publishes_once(
+    settings: tuple[tuple[str, str], ...], tmp_path: Path
+) -> None:
+    write_artefact(tmp_path / "models")
+    job = (submission(write_cycle(tmp_path / "cycle"), REFERENCE_TIME),)
+    for stage in KILLED_IN:
+        life = Life(tmp_path, job, killed_in=stage, settings=settings)
+        assert end(begin(life)) == -signal.SIGKILL, stage
+    assert end(begin(Life(tmp_path, job, settings=settings))) == 0
+    done = Counter(stage for stage, _, _ in stages_done(tmp_path))
+    assert done == dict.fromkeys(STAGES, 2), "nothing is done again but the step that was cut off"
+    data = tmp_path / "data"
+    assert len(Store(data / "products").revisions(REFERENCE_TIME)) == 1
+    cycle_folder = data / "products" / compact_time(REFERENCE_TIME)
+    assert sorted(path.name for path in cycle_folder.iterdir()) == [".lock", "r1.json", "r1.nc"]
+    assert list((data / "work" / "jobs").iterdir()) == []
+
+
+def test_a_job_that_an_older_version_left_begins_anew(tmp_path: Path) -> None:
+    write_artefact(tmp_path / "models")
+    job = (submission(write_cycle(tmp_path / "cycle"), REFERENCE_TIME),)
+    assert end(begin(Life(tmp_path, job, killed_in="infer", version="1"))) == -signal.SIGKILL
+    assert end(begin(Life(tmp_path))) == 0
+    done = Counter(stage for stage, _, _ in stages_done(tmp_path))
+    assert done == dict.fromkeys(STAGES[:3], 2) | dict.fromkeys(STAGES[3:], 1)
+    assert len(Store(tmp_path / "data" / "products").revisions(REFERENCE_TIME)) == 1
+
+
+def test_two_processes_share_the_work_and_the_survivor_finishes_it(server: str, tmp_path: Path) -> None:
+    write_artefact(tmp_path / "models")
+    settings = (("database_url", new_database(server)),)
+    times = [REFERENCE_TIME + number * np.timedelta64(6, "h") for number in range(8)]
+    jobs = tuple(
+        submission(write_cycle(tmp_path / "cycle" / str(time), replaced(reference_time=time)), time)
+        for time in times
+    )
+    survivor = begin(Life(tmp_path, jobs, settings=settings))
+    victim = begin(Life(tmp_path, jobs, killed_in="verify", settings=settings))
+    assert end(victim) == -signal.SIGKILL
+    assert end(survivor) == 0
+    done = stages_done(tmp_path)
+    workers = {process for _, _, process in done}
+    assert workers == {survivor.pid, victim.pid}
+    twice = {key for key, count in Counter((stage, job) for stage, job, _ in done).items() if count > 1}
+    assert [stage for stage, _ in twice] == ["verify"], "only what the kill cut off is done again"
+    store = Store(tmp_path / "data" / "products")
+    assert [len(store.revisions(time)) for time in times] == [1] * len(times)
+    assert list((tmp_path / "data" / "processes").iterdir()) == []

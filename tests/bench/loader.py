@@ -50,7 +50,7 @@ def stored_bytes(archive: Path) -> int:
 
 
 def computed_rate(run: Path) -> float:
-    """Samples per second of the last epoch of a run."""
+    """Samples per second of a run, where its curves end."""
     with (run / "curves.csv").open(newline="") as file:
         return float(list(csv.DictReader(file))[-1]["samples_per_second"])
 

@@ -70,21 +70,18 @@ class _Killed(BaseException):
     """In the place of a kill."""
 
 
-@pytest.mark.parametrize("number", range(8))
-@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("number", range(12))
 def test_a_kill_at_any_file_leaves_a_run_that_ends_the_same(
-    whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, moved: bool
+    whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Just before and just after each file takes its place."""
+    """Of the twelve files that a run puts in their place, so many are there and the next lies beside it."""
     replace, replaced = Path.replace, []
 
     def _replace(self: Path, target: Path) -> Path:
+        if len(replaced) == number:
+            raise _Killed
         replaced.append(target)
-        if len(replaced) <= number:
-            return replace(self, target)
-        if moved:
-            replace(self, target)
-        raise _Killed
+        return replace(self, target)
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", _replace)
@@ -94,6 +91,17 @@ def test_a_kill_at_any_file_leaves_a_run_that_ends_the_same(
     run.fit(objective())
     assert differences(state_of(run), whole) == []
     assert curve(tmp_path, "update") == [3, 6, 8]
+
+
+def test_a_resumed_run_remembers_the_best_validation(tmp_path: Path) -> None:
+    losses = iter([2.0, 3.0, 4.0])
+    worsening = objective(validate=lambda network: {"loss": next(losses)})
+    run_in(tmp_path).fit(worsening, last_update=3)
+    best = (tmp_path / WEIGHTS).read_bytes()
+    resumed = run_in(tmp_path)
+    resumed.fit(worsening)
+    assert (resumed.update, resumed.best_loss) == (8, 2.0)
+    assert (tmp_path / WEIGHTS).read_bytes() == best
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:

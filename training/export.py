@@ -93,7 +93,17 @@ def write_graph(model: Probabilities, shape: tuple[int, int, int], path: Path) -
     if program is None:
         raise ArtefactError("The exporter returned nothing", where=str(path))
     program.save(path)
+    _forget_traces(path)
     _check_graph(model, path)
+
+
+def _forget_traces(path: Path) -> None:
+    """Takes out where in which folder the exporter met each node: the same model is then the same file."""
+    graph = onnx.load(path)
+    for node in graph.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    onnx.save(graph, path)
 
 
 def _check_graph(model: Probabilities, path: Path) -> None:

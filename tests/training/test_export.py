@@ -59,6 +59,10 @@ def test_graph_holds_standard_operators_only(graph: Path) -> None:
     assert sum(node.op_type == "DeformConv" for node in model.graph.node) == 5
 
 
+def test_graph_does_not_tell_where_it_was_made(graph: Path) -> None:
+    assert str(Path(__file__).parents[2]).encode() not in graph.read_bytes()
+
+
 def test_graph_has_the_signature_that_the_service_expects(graph: Path) -> None:
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     (fields,), (probabilities,) = session.get_inputs(), session.get_outputs()

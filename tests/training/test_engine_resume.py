@@ -75,7 +75,7 @@ def test_a_kill_at_any_file_leaves_a_run_that_ends_the_same(
     whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """Of the twelve files that a run puts in their place, so many are there and the next lies beside it."""
-    replace, replaced = Path.replace, []
+    replace, replaced = Path.replace, list[Path]()
 
     def _replace(self: Path, target: Path) -> Path:
         if len(replaced) == number:

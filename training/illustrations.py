@@ -36,16 +36,15 @@ def class_shares(split: Split) -> LabelShares:
     one_hot, non_zero = np.zeros(HEAVY + 1), np.zeros(HEAVY + 1)
     for index in chosen:
         rain_mm = torch.from_numpy(split.rain_mm([int(index)]))
-        observed = ~rain_mm.isnan()
-        one_hot += _cells(LABELS["one_hot"](rain_mm), observed)
-        non_zero += _cells(LABELS["A"](rain_mm), observed)
+        one_hot += _cells(LABELS["one_hot"](rain_mm))
+        non_zero += _cells(LABELS["A"](rain_mm))
     cells = one_hot.sum()
     return LabelShares(tuple(one_hot / cells), tuple(non_zero / cells))
 
 
-def _cells(labels: torch.Tensor, observed: torch.Tensor) -> NDArray[np.int64]:
-    """How many observed cells give each class a probability above zero."""
-    result: NDArray[np.int64] = ((labels > 0) & observed[:, None]).sum(dim=(0, 2, 3)).numpy()
+def _cells(labels: torch.Tensor) -> NDArray[np.int64]:
+    """How many cells give each class a probability above zero; NaN, not observed, is none."""
+    result: NDArray[np.int64] = (labels > 0).sum(dim=(0, 2, 3)).numpy()
     return result
 
 

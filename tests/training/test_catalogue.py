@@ -112,6 +112,18 @@ def test_fields_that_do_not_fit_are_refused_before_any_work(
         _build(SMALL[name], **changes)
 
 
+def test_transfer_leaves_the_refinement_fresh_and_may_add_one() -> None:
+    refined = MASKING | {"refinement": 4}
+    for source in (MASKING, refined):
+        fresh = _build(refined, outputs=3)
+        before = {name: value.clone() for name, value in fresh.state_dict().items()}
+        transfer(fresh, _build(source, outputs=4).state_dict())
+        after = fresh.state_dict()
+        refinement = [name for name in after if name.startswith("refinement.")]
+        assert refinement
+        assert all(torch.equal(after[name], before[name]) for name in refinement)
+
+
 def test_transfer_carries_everything_but_the_decoder() -> None:
     torch.manual_seed(0)
     pretrained, fresh = _build(MASKING, outputs=4), _build(MASKING, outputs=3)

@@ -43,6 +43,7 @@ from service.errors import (
 from service.job import CYCLE, SOURCE, Job, Source, State, job_of
 from service.metrics import Metrics
 from service.presence import Presence
+from service.renewal import Renewal, Renewals
 from service.settings import Settings
 from service.stages import INPUTS, Stages, Task
 from service.store import Store
@@ -91,6 +92,7 @@ class Jobs:
         work = settings.data_folder / "work"
         self._submission_lock = work / ".submission"
         self._index = CycleIndex(work / "cycles")
+        self._renewals = Renewals(work / "renewals")
         self._workflow = Workflow(stages, metrics, self._index, work / "locks")
         self._registered: Callable[[str, dict[str, Any]], dict[str, Any]]
         self._stopping = threading.Event()
@@ -296,11 +298,16 @@ class Jobs:
                 gone = owner in (None, self._presence.id) or not self._presence.is_alive(str(owner))
                 if status.app_version not in {None, _WORKFLOW_VERSION} and (queued or gone) and status.input:
                     _logger.warning("beginning job %s of an older version anew", status.workflow_id[:12])
-                    DBOS.delete_workflow(status.workflow_id)
-                    task = Task.model_validate(status.input["args"][1])
-                    self._enqueue(
-                        status.workflow_id, task, status.attributes or {}, status.priority or _FIRST
+                    renewal = Renewal(
+                        task=Task.model_validate(status.input["args"][1]),
+                        attributes=status.attributes or {},
+                        priority=status.priority or _FIRST,
                     )
+                    self._renewals.note(status.workflow_id, renewal)
+                    DBOS.delete_workflow(status.workflow_id)
+            for job_id, renewal in self._renewals.left():
+                self._enqueue(job_id, renewal.task, renewal.attributes, renewal.priority)
+                self._renewals.done(job_id)
 
     def _enqueue(self, job_id: str, task: Task, attributes: dict[str, Any], priority: int) -> None:
         with (

@@ -16,6 +16,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from dbos import DBOS
+
 from service import jobs as jobs_module
 from service import store as store_module
 from service.durability import write_durably
@@ -30,6 +32,9 @@ from service.worker import Workers
 
 RECORD = "record"
 """The middle of publishing: the product is written, its record is not."""
+
+RENEWAL = "renewal"
+"""The middle of beginning anew: the job of the older version is deleted, and not queued again."""
 
 QUIET_LOOKS = 25
 
@@ -99,6 +104,14 @@ def _watch_stages(life: Life) -> None:
         _replace(jobs_module, _WORKFLOW_VERSION=life.version)
     _replace(Workers, warm=lambda *_: [], run=_call)
     _replace(Stages, **{stage: _watched(stage, getattr(Stages, stage), life) for stage in STAGES})
+    if life.killed_in == RENEWAL:
+        delete = DBOS.delete_workflow
+
+        def delete_and_die(workflow_id: str) -> None:
+            delete(workflow_id)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        _replace(DBOS, delete_workflow=delete_and_die)
     if life.killed_in == RECORD:
 
         def write_or_die(path: Path, content: Callable[[Path], object]) -> None:

@@ -16,7 +16,7 @@ from service.times import compact_time
 from tests.service.sample_artefact import write_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
 from tests.service.sample_postgresql import new_database, postgresql
-from tests.service.sample_process import RECORD, Life, begin, end, stages_done, submission
+from tests.service.sample_process import RECORD, RENEWAL, Life, begin, end, stages_done, submission
 
 KILLED_IN = (*STAGES[:4], RECORD, *STAGES[4:])
 
@@ -57,9 +57,11 @@ def test_a_job_that_an_older_version_left_begins_anew(tmp_path: Path) -> None:
     write_artefact(tmp_path / "models")
     job = (submission(write_cycle(tmp_path / "cycle"), REFERENCE_TIME),)
     assert end(begin(Life(tmp_path, job, killed_in="infer", version="1"))) == -signal.SIGKILL
+    assert end(begin(Life(tmp_path, killed_in=RENEWAL))) == -signal.SIGKILL
     assert end(begin(Life(tmp_path))) == 0
     done = Counter(stage for stage, _, _ in stages_done(tmp_path))
     assert done == dict.fromkeys(STAGES[:3], 2) | dict.fromkeys(STAGES[3:], 1)
+    assert list((tmp_path / "data" / "work" / "renewals").iterdir()) == []
     assert len(Store(tmp_path / "data" / "products").revisions(REFERENCE_TIME)) == 1
 
 

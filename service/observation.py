@@ -132,10 +132,7 @@ def _dfs(
         raise _other_time(path, declared, [time])
     amounts = read(path, target.shape)
     checked = _checked(amounts, NEGATIVE_TOLERANCE_MM, specification, path.name)
-    window = specification.window
-    rows = slice(window.y_start, window.y_start + window.ny)
-    columns = slice(window.x_start, window.x_start + window.nx)
-    return Observation(time, checked[rows, columns])
+    return Observation(time, checked[specification.window.slices])
 
 
 def _gridded(

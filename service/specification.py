@@ -58,6 +58,14 @@ class Window(_Strict):
     ny: int = Field(gt=0)
     nx: int = Field(gt=0)
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """(y, x), of arrays on the target grid."""
+        return (
+            slice(self.y_start, self.y_start + self.ny),
+            slice(self.x_start, self.x_start + self.nx),
+        )
+
 
 class Source(_Strict):
     """The forecast model whose files are accepted.

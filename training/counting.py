@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -10,6 +10,7 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
+from service.specification import Window
 from training.evaluation import Counts, Table
 from training.forecasts import Flags
 from training.samples import Floats, Split
@@ -42,6 +43,10 @@ class Observed:
         leads, lead = np.unique(split.leads_hours, return_inverse=True)
         rain_mm = split.rain_mm(np.arange(len(split)))
         return cls(rain_mm, tuple(map(str, days)), day, tuple(int(hours) for hours in leads), lead)
+
+    def within(self, window: Window) -> Observed:
+        """Those of a part of the fields."""
+        return replace(self, rain_mm=self.rain_mm[..., *window.slices])
 
     @cached_property
     def seen(self) -> Flags:

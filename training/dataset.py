@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.cycle import assemble
 from service.errors import InputError
+from service.specification import Window
 from training.archive_store import ArchiveWriter, CycleSamples, Header
-from training.domain import LEADS_HOURS, WINDOW, specification
+from training.domain import LEADS_HOURS, WHOLE_GRID, WINDOW, specification
 from training.progress import Progress
 from training.samples import DataSettings, Description, Split
 from training.simulate import simulate_cycle
@@ -48,13 +49,14 @@ class Plan(BaseModel):
 
 @dataclass(frozen=True)
 class Task:
-    """One cycle to simulate: its place in the split, its seed, time and leads."""
+    """One cycle to simulate: its place in the split, its seed, time, leads and part of the QPE grid."""
 
     split: str
     slot: int
     seed: int
     reference_time: np.datetime64
     leads_hours: tuple[int, ...]
+    window: Window = WINDOW
 
 
 def reference_times(split: str) -> Times:
@@ -68,8 +70,10 @@ def reference_times(split: str) -> Times:
     )
 
 
-def tasks(plan: Plan, split: str) -> list[Task]:
+def tasks(plan: Plan, split: str, window: Window = WINDOW) -> list[Task]:
     """The cycles of a split: times drawn without repetition, a seed and consecutive leads for each.
+
+    The weather is the same in every window.
 
     Raises:
         InputError: more cycles than the split's period has.
@@ -92,6 +96,7 @@ def tasks(plan: Plan, split: str) -> list[Task]:
             int(seeds[slot]),
             chosen[slot],
             LEADS_HOURS[first[slot] : first[slot] + plan.leads_per_cycle],
+            window,
         )
         for slot in range(count)
     ]
@@ -101,13 +106,11 @@ def simulate_samples(task: Task) -> CycleSamples:
     """Inputs and observed rain of one cycle, at its leads."""
     needed = sorted({hour for lead in task.leads_hours for hour in (lead - 1, lead)})
     cycle = simulate_cycle(task.seed, task.reference_time, tuple(needed))
-    inputs = assemble(simulated_headers(cycle), read_simulated(cycle), specification(task.leads_hours))
+    inputs = assemble(
+        simulated_headers(cycle), read_simulated(cycle), specification(task.leads_hours, task.window)
+    )
     rows = [needed.index(lead) for lead in task.leads_hours]
-    observed = cycle.qpe_mm[
-        rows,
-        WINDOW.y_start : WINDOW.y_start + WINDOW.ny,
-        WINDOW.x_start : WINDOW.x_start + WINDOW.nx,
-    ]
+    observed = cycle.qpe_mm[rows, *task.window.slices]
     return CycleSamples(task.reference_time, task.leads_hours, inputs.values, observed.astype(np.float32))
 
 
@@ -129,21 +132,21 @@ def _simulated(tasks_left: list[Task], processes: int) -> Iterator[Iterable[Cycl
         yield pool.imap(_work, tasks_left)
 
 
-def build(path: Path, plan: Plan, *, processes: int = 2) -> Description:
-    """Simulates what is missing and finishes the archive.
+def build(path: Path, plan: Plan, *, window: Window = WINDOW, processes: int = 2) -> Description:
+    """Simulates what is missing and finishes the archive; its fields are those of the window.
 
     Raises:
         InputError: the archive holds another plan, the plan asks for more cycles than a split's period has,
             or no training sample has precipitation.
     """
-    everything = [task for split in SPLITS for task in tasks(plan, split)]
+    everything = [task for split in SPLITS for task in tasks(plan, split, window)]
     header = Header(
         channels=specification().channels,
         simulated=True,
-        specification=specification(),
+        specification=specification(window=window),
         provenance={"made_by": "training.dataset", "plan": plan.model_dump(mode="json")},
     )
-    archive = ArchiveWriter(path, header, (WINDOW.ny, WINDOW.nx))
+    archive = ArchiveWriter(path, header, (window.ny, window.nx))
     done = archive.committed // plan.leads_per_cycle
     progress = Progress("cycles", len(everything), "cycles", done=done)
     with _simulated(everything[done:], processes) as simulated:
@@ -161,6 +164,9 @@ def main() -> None:
     parser.add_argument("--evaluation-cycles", type=int, default=224, help="of validation and of test")
     parser.add_argument("--leads-per-cycle", type=int, default=2, help="consecutive leads of each cycle")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--whole-grid", action="store_true", help="the whole QPE grid instead of the window over Korea"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
@@ -170,7 +176,8 @@ def main() -> None:
         leads_per_cycle=arguments.leads_per_cycle,
         seed=arguments.seed,
     )
-    description = build(arguments.out, plan, processes=arguments.processes)
+    window = WHOLE_GRID if arguments.whole_grid else WINDOW
+    description = build(arguments.out, plan, window=window, processes=arguments.processes)
     print(description.model_dump_json(indent=2, include={"samples", "wet_samples", "class_shares", "digest"}))
 
 

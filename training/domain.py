@@ -39,15 +39,17 @@ QPE: Final = LambertDefinition(
 WINDOW: Final = Window(y_start=8, x_start=10, ny=224, nx=128)
 """South Korea, Jeju and the seas around it, and North Korea up to 42 N."""
 
+WHOLE_GRID: Final = Window(y_start=0, x_start=0, ny=QPE.ny, nx=QPE.nx)
+
 LEADS_HOURS: Final = (25, 26, 27, 28, 29, 30)
 
 
-def specification(leads_hours: tuple[int, ...] = LEADS_HOURS) -> CycleSpecification:
+def specification(leads_hours: tuple[int, ...] = LEADS_HOURS, window: Window = WINDOW) -> CycleSpecification:
     """The cycle that the models of this package expect."""
     return CycleSpecification(
         source=Source(name="RDAPS-KIM", centres=(40,), spacing_m=(2900.0, 3100.0), winds_relative_to="earth"),
         channels=tuple(CHANNELS),
         leads_hours=leads_hours,
         target=QPE,
-        window=WINDOW,
+        window=window,
     )

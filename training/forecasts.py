@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.channels import THRESHOLDS_MM
+from service.specification import Window
 from training.samples import Floats, Split
 
 Flags = NDArray[np.bool_]
@@ -28,6 +29,11 @@ class Forecast:
     strengths: Floats
     untuned: Flags
     probabilistic: bool
+
+    def within(self, window: Window) -> Forecast:
+        """What it says of a part of the fields."""
+        inside = (..., *window.slices)
+        return replace(self, strengths=self.strengths[inside], untuned=self.untuned[inside])
 
 
 System = Callable[[Split], Forecast]

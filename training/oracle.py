@@ -54,17 +54,12 @@ ORACLES: Final = ("bound", "estimate")
 STREAM: Final = 5
 """Of the random numbers of a cycle's seed; the simulation has 0 to 4."""
 
-WINDOW_SLICES: Final = (
-    slice(WINDOW.y_start, WINDOW.y_start + WINDOW.ny),
-    slice(WINDOW.x_start, WINDOW.x_start + WINDOW.nx),
-)
-
 
 def _region_of_window() -> Region:
     """The grid points of RDAPS-KIM from which the window of the QPE grid is interpolated."""
     x, y = (
         np.floor(index[part]).astype(int)
-        for index, part in zip(qpe_in_rdaps_index(), WINDOW_SLICES[::-1], strict=True)
+        for index, part in zip(qpe_in_rdaps_index(), WINDOW.slices[::-1], strict=True)
     )
     return Region(int(y[0]), int(x[0]), int(y[-1] - y[0]) + 2, int(x[-1] - x[0]) + 2)
 
@@ -203,4 +198,4 @@ class Hour:
             self._middle,
             self._hour_utc,
         )
-        return on_qpe_grid(rain, REGION, WINDOW_SLICES)
+        return on_qpe_grid(rain, REGION, WINDOW.slices)

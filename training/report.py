@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
+from types import MappingProxyType
 from typing import Final
 
 from matplotlib.figure import Figure
@@ -18,7 +19,7 @@ from training.evaluation import SCORES, read_evaluation
 from training.figures import LeadScores, Learning
 from training.result_tables import TUNED, Line
 from training.results import Result, Results, read_results, write_results
-from training.rows import ARCHIVE, BASELINES, CEILING, PAIRS, RUNS, Part, folder
+from training.rows import ARCHIVE, BASELINES, CEILING, PAIRS, RUNS, WHOLE_GRID, Part, folder
 from training.samples import DataSettings, Split
 
 PACKAGE: Final = Path(__file__).parent
@@ -27,6 +28,10 @@ REAL_RESULTS: Final = PACKAGE / "results_real.json"
 TEMPLATE: Final = PACKAGE / "RESULTS.template.md"
 PAGE: Final = PACKAGE / "RESULTS.md"
 PICTURES: Final = PACKAGE / "pictures"
+
+
+Key = tuple[str, int | None, int | None]
+"""Row, seed and fold."""
 
 
 def _paper(rain: float, heavy: float) -> Mapping[float, float]:
@@ -80,6 +85,7 @@ CHANGES: Final = (
     Line("no_average", "no weight averaging"),
     Line("csi_loss", "soft CSI in the loss"),
     Line("crops", "random crops"),
+    Line("whole_grid", "the whole QPE grid"),
     Line("camt", "channel attention and amount (CAMT)"),
     Line("refined", "two convolutions at full resolution after the decoder"),
     Line("longer", "3.4 times as many updates"),
@@ -112,11 +118,18 @@ REAL: Final = (
 )
 
 
-def gather(part: Part, path: Path, archive: Path) -> Results:
+def gather(
+    part: Part, path: Path, archive: Path, archives: Mapping[str, Path] = MappingProxyType({})
+) -> Results:
     """Adds the scores of all runs to those already in the file, and returns all.
 
     Runs take the place of older scores of the same row, seed and fold. Scores on other data than the newest
     are refused: they cannot stand in one table.
+
+    Args:
+        part: of the runs.
+        path: of the file.
+        archive: what was scored on. archives: by row, where it is another one with the same observations.
 
     Raises:
         InputError: scores of different data.
@@ -125,21 +138,44 @@ def gather(part: Part, path: Path, archive: Path) -> Results:
     for file in sorted((RUNS / part).glob("**/scores*.json")):
         result = Result(row=_row_of(part, file), evaluation=read_evaluation(file.parent, file.name))
         found[_key(result)] = result
-    if archive.exists():
-        digest = Archive(archive).digest
-        other = [key for key, result in found.items() if result.evaluation.data_digest != digest]
-        if other:
-            raise InputError(
-                "Scores of other data",
-                where=f"{path}: {', '.join(str(key) for key in other[:3])}",
-                expected=f"all scored on {archive}, {digest[:16]}",
-                advice="score these runs again, or take them out of the file",
-            )
+    for scored_on in {archive, *archives.values()}:
+        rows = {key: result for key, result in found.items() if archives.get(key[0], archive) == scored_on}
+        if rows and scored_on.exists():
+            _check_digest(rows, Archive(scored_on).digest, f"{path}, scored on {scored_on}")
+    _check_observed(found, archives, path)
     write_results(found.values(), path)
     return Results(found.values())
 
 
-def _key(result: Result) -> tuple[str, int | None, int | None]:
+def _check_digest(found: Mapping[Key, Result], digest: str, where: str) -> None:
+    other = [key for key, result in found.items() if result.evaluation.data_digest != digest]
+    if other:
+        raise InputError(
+            "Scores of other data",
+            where=f"{where}: {', '.join(str(key) for key in other[:3])}",
+            expected=f"all scored on the data with the digest {digest[:16]}",
+            advice="score these runs again, or take them out of the file",
+        )
+
+
+def _check_observed(found: Mapping[Key, Result], archives: Mapping[str, Path], path: Path) -> None:
+    """Rows of other archives must have the days, cells and events of the others."""
+    observed = {
+        key: (one.days, one.leads_hours, one.cells, tuple(at.events for at in one.thresholds))
+        for key, one in ((key, result.evaluation) for key, result in found.items())
+    }
+    expected = next((value for key, value in observed.items() if key[0] not in archives), None)
+    other = [key for key, value in observed.items() if key[0] in archives and value != expected]
+    if expected and other:
+        raise InputError(
+            "Scores against other observations",
+            where=f"{path}: {', '.join(map(str, other))}",
+            expected="the days, observed cells and events of the other rows",
+            advice="make the archive from the same plan, and score the same part of the fields",
+        )
+
+
+def _key(result: Result) -> Key:
     return result.row, result.evaluation.seed, result.evaluation.fold
 
 
@@ -269,7 +305,7 @@ def write() -> list[Path]:
     Raises:
         InputError: nothing was scored yet, or scores of different data.
     """
-    results = gather("experiment", RESULTS, ARCHIVE)
+    results = gather("experiment", RESULTS, ARCHIVE, {"whole_grid": WHOLE_GRID})
     real = gather("real", REAL_RESULTS, PAIRS)
     if not results.rows:
         raise InputError(

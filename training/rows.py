@@ -16,6 +16,9 @@ from training.runner import Step
 CONFIGURATIONS: Final = Path(__file__).parent / "configs"
 RUNS: Final = Path("runs")
 ARCHIVE: Final = Path("data/simulated.zarr")
+WHOLE_GRID: Final = Path("data/simulated_whole_grid.zarr")
+"""The same cycles as in ``ARCHIVE`` on the whole QPE grid."""
+
 PAIRS: Final = Path("data/gfsnam.zarr")
 
 Part = Literal["experiment", "real"]
@@ -38,6 +41,7 @@ class Row:
     seeds: or folds.
     pretrained: the pre-training that it starts from.
     averaging: options of ``training.evaluate``; the row is then a second scoring of ``scored``.
+    archive: where the configuration finds its samples, on the simulation.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Row:
     pretrained: str | None = None
     averaging: tuple[str, ...] = ()
     scored: str | None = None
+    archive: Path = ARCHIVE
 
 
 METNET: Final = (Row("metnet", SEEDS), Row("metnet_p", SEEDS))
@@ -76,6 +81,7 @@ BETTER: Final = (
     Row("no_average"),
     Row("csi_loss"),
     Row("crops"),
+    Row("whole_grid", archive=WHOLE_GRID),
     Row("camt"),
     Row("refined"),
     Row("longer"),
@@ -123,27 +129,18 @@ def steps(real_pairs: Path | None) -> list[Step]:
 
 
 def _simulated_steps() -> list[Step]:
-    archive = Step(
-        "archive",
-        (
-            "training.dataset",
-            "--cycles",
-            "2000",
-            "--evaluation-cycles",
-            "200",
-            "--seed",
-            "1",
-            "--out",
-            str(ARCHIVE),
-        ),
-    )
+    simulation = ("training.dataset", "--cycles", "2000", "--evaluation-cycles", "200", "--seed", "1")
+    archive = Step("archive", (*simulation, "--out", str(ARCHIVE)))
+    whole_grid = Step("archive_whole_grid", (*simulation, "--whole-grid", "--out", str(WHOLE_GRID)))
+    archives = {ARCHIVE: archive, WHOLE_GRID: whole_grid}
     steps = [archive, *(_baseline("experiment", name, None, archive.name) for name in BASELINES)]
     groups = ((TABLE_1, 1), (METNET, 1), (BETTER, 1), (WHY, 1), (MASKS, 1), (TABLE_1, 2), (FEW_LABELS, 1))
     rest = ((TABLE_1, 3), (METNET, 2), (METNET, 3), (WHY, 2), (WHY, 3), (FEW_LABELS, 2), (FEW_LABELS, 3))
     for rows, seed in (*groups, *rest):
         for row in rows:
             if seed in row.seeds:
-                steps += _row("experiment", row, seed, archive.name)
+                needed = archives[row.archive]
+                steps += [needed, *_row("experiment", row, seed, needed.name)]
     steps.append(
         Step(
             f"experiment/{CEILING}",

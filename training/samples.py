@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.artefact import Normalisation
 from service.channels import PRECIPITATION_CHANNEL
 from service.errors import InputError
+from service.specification import Window
 from training.archive_store import Archive, Header
 from training.splits import SIMULATED, SPLITS, Rows, Splits, Times, split_rows
 from training.statistics import normalisation, statistics_digest
@@ -47,12 +48,15 @@ class DataSettings(_Strict):
         is part of every larger one. The z-scores stay those of the whole training split.
     conditions: constant planes after the channels: ``lead``, scaled; ``hour``, sine and cosine of the valid
         hour of the day (UTC).
+    scored: the part of the fields whose cells are tuned on and scored, all of them unless given. Training
+        uses all.
     """
 
     archive: Path
     splits: Splits = SIMULATED
     label_share: float = Field(default=1.0, gt=0, le=1)
     conditions: tuple[Condition, ...] = ()
+    scored: Window | None = None
 
 
 class Description(Header):
@@ -87,12 +91,14 @@ class Split:
         leads_hours, reference_times, cycles: per sample; ``cycles`` numbers the cycle a sample comes from.
 
     Raises:
-        InputError: no finished archive, an empty split, or splits too near in time.
+        InputError: no finished archive, an empty split, splits too near in time, or a part to be scored that
+            is not in the fields.
     """
 
     def __init__(self, settings: DataSettings, name: str, *, wet_only: bool = False) -> None:
         self._archive = archive = Archive(settings.archive)
         index = archive.index
+        _check_scored(settings, archive.field_shape)
         try:
             rows = split_rows(settings.splits, index.reference_times, index.leads_hours)
         except InputError as error:
@@ -163,6 +169,18 @@ class Split:
     def rain_mm(self, indices: Indices) -> Floats:
         """Observed rain (sample, y, x), NaN where nothing was observed."""
         return np.stack([self._archive.rain_mm(int(row)) for row in self._rows[indices]])
+
+
+def _check_scored(settings: DataSettings, field_shape: tuple[int, int]) -> None:
+    if settings.scored and any(
+        part.stop > cells for part, cells in zip(settings.scored.slices, field_shape, strict=True)
+    ):
+        raise InputError(
+            "The part to be scored is not in the fields",
+            where=f"data.scored, {settings.archive}",
+            expected=f"inside {field_shape[0]} x {field_shape[1]} cells",
+            got=repr(settings.scored),
+        )
 
 
 def condition_values(

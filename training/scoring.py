@@ -97,8 +97,8 @@ def evaluate_system(subject: Subject, system: System, data: DataSettings) -> tup
     """
     started = time.monotonic()
     validation, test = Split(data, "validation"), Split(data, "test")
-    tunings = tune(system(validation), Observed.of(validation))
-    forecast, observed = system(test), Observed.of(test)
+    tunings = tune(*_scored(system, validation, data))
+    forecast, observed = _scored(system, test, data)
     calls = _calls(forecast, tunings)
     climatology = test.description.class_shares["train"]
     thresholds = tuple(
@@ -124,6 +124,13 @@ def evaluate_system(subject: Subject, system: System, data: DataSettings) -> tup
         thresholds=thresholds,
     )
     return evaluation, _heavy_case(test, observed, calls)
+
+
+def _scored(system: System, split: Split, data: DataSettings) -> tuple[Forecast, Observed]:
+    forecast, observed = system(split), Observed.of(split)
+    if data.scored is None:
+        return forecast, observed
+    return forecast.within(data.scored), observed.within(data.scored)
 
 
 def tune(forecast: Forecast, observed: Observed) -> tuple[Tuning, ...]:

@@ -24,7 +24,7 @@ def sample_rain_mm(seed: int) -> NDArray[np.float64]:
 def window_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The part of the target grid that the sample model sees."""
     window = SAMPLE_SPECIFICATION.window
-    return values[window.y_start : window.y_start + window.ny, window.x_start : window.x_start + window.nx]
+    return values[window.slices]
 
 
 def dfs_name(valid_time: np.datetime64) -> str:

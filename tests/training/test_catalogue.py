@@ -99,7 +99,6 @@ def test_wrong_tables_are_refused(table: dict[str, Any], where: str) -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "found"),
     [
-        ("internimage", {"height": 48}, "48 x 64 cells; both must be multiples of 32"),
         ("unet", {"width": 40}, "32 x 40 cells; both must be multiples of 16"),
         ("metnet", {"height": 30}, "30 x 64 cells; both must be multiples of 4"),
         ("masking", {"inputs": 6}, "do not divide fields of 6 x 32 x 64"),

@@ -10,7 +10,7 @@ import training.dataset
 from service.errors import InputError
 from training.archive_store import CycleSamples
 from training.dataset import Plan, Task, build, reference_times, simulate_samples, tasks
-from training.domain import LEADS_HOURS, WINDOW
+from training.domain import LEADS_HOURS, WHOLE_GRID, WINDOW
 from training.samples import DataSettings, Split
 from training.splits import SPLITS
 
@@ -138,3 +138,11 @@ def test_a_simulated_cycle_has_rain_and_all_channels() -> None:
     assert samples.inputs.dtype == samples.rain_mm.dtype == np.float32
     assert np.isfinite(samples.inputs).all()
     assert samples.rain_mm.shape == (2, WINDOW.ny, WINDOW.nx)
+
+
+def test_the_whole_grid_holds_the_same_cycle_as_the_window() -> None:
+    (task, *_), (wide, *_) = tasks(PLAN, "train"), tasks(PLAN, "train", WHOLE_GRID)
+    part, whole = simulate_samples(task), simulate_samples(wide)
+    assert whole.inputs.shape == (2, 16, 253, 149)
+    np.testing.assert_array_equal(whole.inputs[..., *WINDOW.slices], part.inputs)
+    np.testing.assert_array_equal(whole.rain_mm[..., *WINDOW.slices], part.rain_mm)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from training import convection, simulate
 from training.convection import TileSpectrum
-from training.oracle import ORACLES, WINDOW_SLICES, Hour, posterior
+from training.domain import WINDOW
+from training.oracle import ORACLES, Hour, posterior
 from training.simulate import draw_cycle, simulate_cycle
 
 TIME = np.datetime64("2022-08-07T06", "s")
@@ -47,7 +48,7 @@ def test_truth_is_the_rain_of_the_simulation() -> None:
     cycle = simulate_cycle(3, TIME, (26, 27))
     draw = draw_cycle(3, TIME, (26, 27))
     for lead, whole in zip(cycle.leads_hours, cycle.qpe_mm, strict=True):
-        expected = whole[WINDOW_SLICES]
+        expected = whole[WINDOW.slices]
         assert (expected > 1.0).any()
         np.testing.assert_allclose(Hour(draw, TIME, lead, 3).truth(), expected, atol=1e-4)
 

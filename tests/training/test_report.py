@@ -91,6 +91,20 @@ def test_scores_of_other_data_are_refused(
         report.gather("experiment", report.RESULTS, dataset.archive)
 
 
+def test_a_row_may_have_its_own_archive_with_the_same_observations(
+    runs: Path, raw: Evaluation, dataset: DataSettings
+) -> None:
+    archives = {"wider": runs.parent / "wider.zarr"}
+    raw.write(runs / "experiment" / "raw")
+    wider = raw.model_copy(update={"data_digest": "f" * 64})
+    wider.write(runs / "experiment" / "wider")
+    results = report.gather("experiment", report.RESULTS, dataset.archive, archives)
+    assert set(results.rows) == {"raw", "wider"}
+    wider.model_copy(update={"days": ("1999-01-01", *raw.days[1:])}).write(runs / "experiment" / "wider")
+    with pytest.raises(InputError, match=r"other observations.*'wider'"):
+        report.gather("experiment", report.RESULTS, dataset.archive, archives)
+
+
 def test_without_any_score_there_is_no_page(runs: Path) -> None:
     with pytest.raises(InputError, match="Nothing was scored"):
         report.write()

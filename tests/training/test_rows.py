@@ -81,6 +81,18 @@ def test_rows_of_the_mask_tables_differ_in_what_they_say() -> None:
     assert read_settings(Configuration, folder / "internimage_p_transfer.toml").mask_ratio == 0.25
 
 
+def test_rows_read_the_archive_that_is_made_before_them(everything: list[Step]) -> None:
+    made = {_option(step, "--out"): step.name for step in everything if step.command[0] == "training.dataset"}
+    for row in (*TABLE_1, *rows.BETTER):
+        settings = read_settings(
+            Configuration, CONFIGURATIONS / "experiment" / f"{row.scored or row.name}.toml"
+        )
+        assert settings.data.archive == row.archive
+        (step,) = (step for step in everything if step.name == f"experiment/{row.scored or row.name}/1")
+        if row.pretrained is None:
+            assert step.after == (made[str(row.archive)],)
+
+
 def test_label_shares_are_those_of_the_names() -> None:
     for row in FEW_LABELS:
         share = int(row.name.split("_")[1]) / 100

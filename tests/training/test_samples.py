@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import training.samples
 from service.artefact import normalise
 from service.errors import InputError
+from service.specification import Window
 from training.samples import DataSettings, Split, condition_values, labelled
 from training.splits import SPLITS
 
@@ -85,6 +86,14 @@ def test_a_split_without_rain_is_refused(write_dataset: Callable[..., DataSettin
     settings = write_dataset(tmp_path / "data.zarr", cycles=1)
     with pytest.raises(InputError, match="No training sample has precipitation"):
         Split(settings, "test")
+
+
+def test_a_part_to_be_scored_lies_in_the_fields(dataset: DataSettings) -> None:
+    ny, nx = Split(dataset, "train").field_shape
+    Split(dataset.model_copy(update={"scored": Window(y_start=1, x_start=0, ny=ny - 1, nx=nx)}), "train")
+    outside = dataset.model_copy(update={"scored": Window(y_start=1, x_start=0, ny=ny, nx=nx)})
+    with pytest.raises(InputError, match=rf"not in the fields.*inside {ny} x {nx}"):
+        Split(outside, "train")
 
 
 def test_an_empty_split_stops_every_other_one(dataset: DataSettings) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from service.errors import InputError
+from service.specification import Window
 from training.counting import AMOUNTS_MM, PROBABILITIES, Observed, critical_success_index
 from training.evaluation import Evaluation
 from training.forecasts import Forecast, System, class_probabilities, of_amounts, of_classes
@@ -139,6 +140,30 @@ def test_the_validation_split_is_not_scored(dataset: DataSettings) -> None:
     tuned = evaluation.thresholds[0].decision("tuned")
     assert tuned is not None
     assert tuned.ratios.csi == 0
+
+
+def test_only_the_part_asked_for_is_tuned_on_and_scored(dataset: DataSettings) -> None:
+    """A forecast that is right there and wrong everywhere else has the scores of a right one."""
+    part = Window(y_start=3, x_start=2, ny=11, nx=17)
+
+    def right_inside(split: Split) -> Forecast:
+        observed = np.nan_to_num(split.rain_mm(range(len(split))))
+        rain = np.where(observed >= 0.1, 0.0, 20.0).astype(np.float32)
+        rain[..., *part.slices] = observed[..., *part.slices]
+        return of_amounts(rain)
+
+    settings = dataset.model_copy(update={"scored": part})
+    evaluation, case = evaluate_system(Subject("right"), right_inside, settings)
+    test = Split(dataset, "test")
+    seen = np.isfinite(test.rain_mm(range(len(test)))[..., *part.slices])
+    assert np.sum(evaluation.cells) == seen.sum()
+    for at in evaluation.thresholds:
+        value, tuned = at.decision("value"), at.decision("tuned")
+        assert value is not None
+        assert tuned is not None
+        assert value.ratios.csi == value.ratios.fss[5] == 1
+        assert tuned.ratios.csi > 0.9
+    assert case.observed_mm.shape == (part.ny, part.nx)
 
 
 def test_folds_are_named(dataset: DataSettings) -> None:

@@ -68,9 +68,17 @@ def test_probabilities_sum_to_one() -> None:
     torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 32, 64))
 
 
-def test_sizes_that_the_strides_do_not_divide_are_refused() -> None:
-    with pytest.raises(ValueError, match="40 x 32 cells"):
-        Segmentation(SMALL)(torch.randn(1, 4, 40, 32))
+@pytest.mark.parametrize("refinement", [0, 4])
+def test_sizes_that_the_strides_do_not_divide_are_those_of_fields_with_repeated_edges(
+    refinement: int,
+) -> None:
+    torch.manual_seed(0)
+    network = Segmentation(SMALL, refinement=refinement).eval()
+    fields = torch.randn(2, 4, 40, 61)
+    outputs = network(fields)
+    assert outputs.shape == (2, 3, 40, 61)
+    rows, columns = torch.arange(64).clamp(max=39), torch.arange(64).clamp(max=60)
+    torch.testing.assert_close(outputs, network(fields[:, :, rows][..., columns])[..., :40, :61])
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor, nn
 
 from service.errors import InputError
-from training.networks.internimage import STRIDE, check_grid
+from training.networks.internimage import check_grid
 from training.networks.masking import MaskedEmbedding
 from training.networks.metnet import MetNet
 from training.networks.segmentation import ARCHITECTURES, Architecture, Segmentation
@@ -126,7 +126,6 @@ def build(
 def _internimage(
     settings: InternImageSettings, inputs: int, conditions: int, height: int, width: int, outputs: int
 ) -> Segmentation:
-    check_grid((height, width), STRIDE)
     embedding = None
     if settings.embedding is not None:
         sizes = settings.embedding.model_dump()

@@ -161,6 +161,13 @@ def resized(x: Tensor, like: Tensor) -> Tensor:
     return functional.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
+def padded(fields: Tensor, multiple: int) -> Tensor:
+    """Repeats the last row and column of (batch, channels, height, width) until both sides are multiples."""
+    height, width = fields.shape[-2:]
+    missing = (0, -width % multiple, 0, -height % multiple)
+    return functional.pad(fields, missing, mode="replicate") if any(missing) else fields
+
+
 def check_grid(shape: Sequence[int], multiple: int) -> None:
     """Refuses fields (..., height, width) whose sides the halvings of a network do not divide.
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from training.networks.camt import ChannelAttention
 from training.networks.heads import Calibration, Head, Softmax
-from training.networks.internimage import STRIDE, InternImage, check_grid, resized
+from training.networks.internimage import STRIDE, InternImage, padded, resized
 from training.networks.masking import MaskedEmbedding
 from training.networks.upernet import UPerNet
 
@@ -62,7 +62,8 @@ class Segmentation(nn.Module):
     """InternImage encoder and UPerNet decoder, with what may stand before them.
 
     Masked embedding, channel attention, stem, encoder, decoder, refinement. Called with one argument it masks
-    nothing.
+    nothing. Where the strides do not divide the fields, the encoder sees their last row and column repeated,
+    and what the decoder says of the cells beyond is left out.
 
     Args:
         architecture: sizes.
@@ -73,7 +74,7 @@ class Segmentation(nn.Module):
     Shapes: z-scored (batch, inputs, height, width) to logits (batch, classes, height, width).
 
     Raises:
-        ValueError: height or width is not a multiple of 32, or a mask without an embedding.
+        ValueError: a mask without an embedding.
     """
 
     def __init__(
@@ -108,14 +109,15 @@ class Segmentation(nn.Module):
 
     def forward(self, fields: Tensor, masked: Tensor | None = None) -> Tensor:
         """``masked``: (batch, tokens) bool, drawn by ``embedding.draw``."""
-        check_grid(fields.shape, STRIDE)
         if self.embedding is not None:
             fields = self.embedding(fields, masked)
         elif masked is not None:
             raise ValueError("a mask needs a network with a masked embedding")
         if self.attention is not None:
             fields = self.attention(fields)
-        outputs = resized(self.decoder(self.encoder(fields)), fields)
+        whole = padded(fields, STRIDE)
+        height, width = fields.shape[-2:]
+        outputs = resized(self.decoder(self.encoder(whole)), whole)[..., :height, :width]
         return outputs if self.refinement is None else self.refinement(fields, outputs)
 
 

@@ -22,12 +22,13 @@ from tests.service.sample_service import reach
 MONITORING: Final = Path(service.monitoring.__file__).parent
 CONFIGURATION: Final = MONITORING / "prometheus" / "prometheus.yml"
 ALERTS: Final = MONITORING / "prometheus" / "alerts.yml"
+ALERTMANAGER: Final = MONITORING / "alertmanager" / "alertmanager.yml"
 
 Labels = dict[str, str]
 
 
 def program(name: str) -> str:
-    """Path of prometheus or promtool, which Debian's package prometheus holds; skips without it."""
+    """Path of a program of Debian's packages prometheus and prometheus-alertmanager; skips without it."""
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"{name} is not installed")

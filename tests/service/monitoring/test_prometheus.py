@@ -11,7 +11,7 @@ import yaml
 
 from service.series import describe
 from tests.service.monitoring.conftest import Monitored
-from tests.service.monitoring.sample_prometheus import ALERTS, CONFIGURATION, program
+from tests.service.monitoring.sample_prometheus import ALERTMANAGER, ALERTS, CONFIGURATION, program
 from tests.service.sample_cycle import REFERENCE_TIME
 
 OUTCOMES = {
@@ -116,6 +116,28 @@ def test_an_alert_comes_out_of_a_failed_job(monitored: Monitored) -> None:
 def test_promtool_is_content(arguments: tuple[str, ...]) -> None:
     done = subprocess.run([program("promtool"), *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_amtool_is_content() -> None:
+    done = subprocess.run(
+        [program("amtool"), "check-config", ALERTMANAGER], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("severity", ["critical", "warning"])
+def test_every_severity_has_a_receiver(severity: str) -> None:
+    command = [program("amtool"), "config", "routes", "test", f"--config.file={ALERTMANAGER}"]
+    done = subprocess.run([*command, f"severity={severity}"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "nobody"), done.stderr
+
+
+def test_inhibitions_name_alerts_that_exist(rules: list[dict[str, Any]]) -> None:
+    names = {rule["alert"] for rule in rules}
+    for inhibition in yaml.safe_load(ALERTMANAGER.read_text())["inhibit_rules"]:
+        matchers = inhibition["source_matchers"] + inhibition["target_matchers"]
+        for name in re.findall(r'alertname!?="(\w+)"', " ".join(matchers)):
+            assert name in names
 
 
 def test_promtool_is_content_with_the_series(monitored: Monitored) -> None:

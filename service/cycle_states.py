@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from itertools import islice
+from typing import Final, Literal, get_args
 
 import numpy as np
 
@@ -19,6 +20,8 @@ State = Literal["expected", "running", "partial", "published", "late", "failed"]
 """With a product a cycle is published, or partial while leads are missing, whatever other jobs do. Without
 one it is running while a job is not finished, failed when the last one failed, late after its deadline and
 expected before."""
+
+STATES: Final[tuple[State, ...]] = get_args(State)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,19 @@ class CycleStates:
 
     def recent(self, limit: int) -> list[CycleState]:
         """The newest cycles of which anything is known or that are expected already, newest first."""
+        return list(islice(self._states(self._store.cycles()), limit))
+
+    def counts(self) -> dict[State, int]:
+        """Cycles that are not too old to be caught up with, by state; every state is there."""
+        horizon = self._now() - self._schedule.catch_up
+        states = self._states(self._store.cycles_since(horizon), horizon)
+        found = Counter(state.state for state in states)
+        return {state: found[state] for state in STATES}
+
+    def _states(
+        self, published: Iterable[np.datetime64], oldest: np.datetime64 | None = None
+    ) -> Iterator[CycleState]:
+        """Newest first: these, and those that have jobs or are expected, back to the oldest."""
         now = self._now()
         horizon = now - self._schedule.catch_up
         by_cycle: dict[np.datetime64, list[Job]] = defaultdict(list)
@@ -81,14 +97,11 @@ class CycleStates:
             if job.cycle is not None:
                 by_cycle[parse_time(job.cycle)].append(job)
         expected = self._schedule.open_cycles(now) if self._schedule.expects else ()
-        times = {*self._store.cycles(), *by_cycle, *expected}
-        states: list[CycleState] = []
-        for time in sorted(times, reverse=True):
-            if len(states) == limit:
-                break
+        for time in sorted({*published, *by_cycle, *expected}, reverse=True):
+            if oldest is not None and time < oldest:
+                return
             if (state := self._state(time, tuple(by_cycle.get(time, ())))) is not None:
-                states.append(state)
-        return states
+                yield state
 
     def _state(self, reference_time: np.datetime64, jobs: tuple[Job, ...]) -> CycleState | None:
         records = tuple(self._store.revisions(reference_time))

@@ -112,7 +112,13 @@ class Runtime:
         self.metrics.identify(rainpost_version())
         self.metrics.registry.register(
             StateCollector(
-                self.inference, self.model, self.store, observations, self.jobs, settings.data_folder
+                self.inference,
+                self.model,
+                self.store,
+                observations,
+                self.jobs,
+                self.cycles,
+                settings.data_folder,
             )
         )
 

@@ -123,6 +123,13 @@ SERIES: Final = {
         ),
         _gauge("rainpost_disk_free_bytes", ("folder",), "Free space where the folder (data) lies"),
         _gauge("rainpost_disk_size_bytes", ("folder",), "All space where the folder (data) lies"),
+        # Cycles.
+        _gauge(
+            "rainpost_cycles",
+            ("state",),
+            "Cycles of the last RAINPOST_CATCH_UP_HOURS, by state (expected, running, partial, published, "
+            "late, failed)",
+        ),
         # The newest cycle with a product, as its newest revision has it.
         _gauge(
             "rainpost_last_published_reference_time_seconds",

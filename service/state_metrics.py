@@ -15,6 +15,7 @@ import numpy as np
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from service.cycle_states import CycleStates
 from service.inference import Inference
 from service.jobs import Jobs
 from service.observation_store import ObservationStore
@@ -41,6 +42,7 @@ class StateCollector(Collector):
         store: Store,
         observations: ObservationStore,
         jobs: Jobs,
+        cycles: CycleStates,
         data_folder: Path,
     ) -> None:
         self._inference = inference
@@ -48,6 +50,7 @@ class StateCollector(Collector):
         self._store = store
         self._observations = observations
         self._jobs = jobs
+        self._cycles = cycles
         self._data_folder = data_folder
 
     def describe(self) -> Iterable[Metric]:
@@ -59,6 +62,7 @@ class StateCollector(Collector):
         parts: tuple[Callable[[], list[Metric]], ...] = (
             self._model_info,
             self._queue,
+            self._cycle_states,
             self._disk,
             self._newest_cycle,
             self._newest_observation,
@@ -95,6 +99,12 @@ class StateCollector(Collector):
             jobs.add_metric([state], sum(one == state for one, _ in unfinished))
         oldest.add_metric([], min((created.timestamp() for _, created in unfinished), default=0.0))
         return [up, jobs, oldest]
+
+    def _cycle_states(self) -> list[Metric]:
+        cycles = SERIES["cycles"].gauges()
+        for state, count in self._cycles.counts().items():
+            cycles.add_metric([state], count)
+        return [cycles]
 
     def _disk(self) -> list[Metric]:
         usage = shutil.disk_usage(self._data_folder)

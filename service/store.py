@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Final, Literal
 
@@ -128,6 +129,10 @@ class Store:
     def cycles(self) -> list[np.datetime64]:
         """Reference times with a published product, newest first."""
         return list(self._newest_first())
+
+    def cycles_since(self, moment: np.datetime64) -> list[np.datetime64]:
+        """Reference times from this one on with a published product, newest first."""
+        return list(takewhile(lambda time: bool(time >= moment), self._newest_first()))
 
     def newest(self) -> np.datetime64 | None:
         """The newest reference time with a product, None where there is none."""

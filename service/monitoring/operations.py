@@ -24,6 +24,20 @@ _YES_NO: Final = (
         "options": {"0": {"text": "no", "color": "red"}, "1": {"text": "yes", "color": "green"}},
     },
 )
+_COLOURS_OF_STATES: Final = tuple(
+    {
+        "matcher": {"id": "byName", "options": state},
+        "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": color}}],
+    }
+    for state, color in {
+        "expected": "text",
+        "running": "blue",
+        "partial": "orange",
+        "published": "green",
+        "late": "red",
+        "failed": "purple",
+    }.items()
+)
 _BAD_FROM_ZERO: Final = (Limit(None, "green"), Limit(1, "red"))
 
 
@@ -58,10 +72,10 @@ def _now() -> Section:
             ),
             stat(
                 "Newest cycle",
-                "How long ago the newest cycle with a product began. The next one is late from 11 hours on.",
+                "How long ago the newest cycle with a product began. From 12 hours on an alert fires.",
                 Query("time() - max(rainpost_last_published_reference_time_seconds > 0)"),
                 "s",
-                limits=(Limit(None, "green"), Limit(9 * 3600, "orange"), Limit(11 * 3600, "red")),
+                limits=(Limit(None, "green"), Limit(10 * 3600, "orange"), Limit(12 * 3600, "red")),
             ),
             stat(
                 "Publish delay",
@@ -111,8 +125,20 @@ def _cycles_and_jobs() -> Section:
                     )
                 ],
                 "s",
-                limits=(Limit(None, "green"), Limit(11 * 3600, "red")),
+                width=6,
+                limits=(Limit(None, "green"), Limit(12 * 3600, "red")),
                 minimum=0,
+            ),
+            stacked_bars(
+                "Cycles by state",
+                "Those of the last RAINPOST_CATCH_UP_HOURS. Partial and late ones still get what is missing, "
+                "when it comes.",
+                [Query("max by (state) (rainpost_cycles)", "{{state}}")],
+                "none",
+                minimum=0,
+                width=6,
+                decimals=0,
+                overrides=_COLOURS_OF_STATES,
             ),
             time_series(
                 "Publish delay",
@@ -120,6 +146,7 @@ def _cycles_and_jobs() -> Section:
                 "each moment.",
                 [Query("max(rainpost_publish_delay_seconds)", "delay")],
                 "s",
+                width=6,
                 limits=(Limit(None, "green"), Limit(5 * 3600, "orange")),
                 minimum=0,
             ),
@@ -128,6 +155,7 @@ def _cycles_and_jobs() -> Section:
                 "Present, and missing of those that the model has.",
                 [Query("max by (state) (rainpost_cycle_leads)", "{{state}}")],
                 "none",
+                width=6,
                 minimum=0,
             ),
             stacked_bars(

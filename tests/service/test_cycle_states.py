@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from service.cycle_states import CycleStates
+from service.cycle_states import STATES, CycleStates
 from service.job import Job
 from service.job import State as JobState
 from service.jobs import Jobs
@@ -140,3 +140,22 @@ def test_recent_cycles_are_those_of_which_anything_is_known(desk: Desk) -> None:
     assert len(desk.states(*jobs).recent(3)) == 3
     desk.expects = False
     assert len(desk.states(*jobs).recent(100)) == 4
+
+
+def test_cycles_are_counted_as_long_as_they_can_be_caught_up_with(desk: Desk) -> None:
+    desk.publish((2,), NOON - 12 * HOUR)
+    desk.publish(LEADS, NOON - 24 * HOUR)
+    desk.publish(LEADS, NOON - 25 * HOUR)
+    jobs = (job("failed", NOON - 18 * HOUR), job("failed", NOON - 30 * HOUR), job("running", NOON + 3 * HOUR))
+    assert desk.states(*jobs).counts() == {
+        "expected": 2,
+        "running": 1,
+        "partial": 1,
+        "published": 1,
+        "late": 0,
+        "failed": 1,
+    }
+    desk.now = NOON + 7 * HOUR
+    assert desk.states().counts() == dict.fromkeys(STATES, 0) | {"expected": 1, "partial": 1, "late": 2}
+    desk.expects = False
+    assert desk.states().counts() == dict.fromkeys(STATES, 0) | {"partial": 1}

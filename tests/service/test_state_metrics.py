@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from service.artefact import Artefact
 from service.cycle import read_cycle
 from service.runtime import Runtime
+from service.schedule import Schedule, now_utc
 from service.settings import Settings
 from service.store import ModelIdentity, Origin, Record
 from service.summaries import summarise
@@ -136,6 +137,21 @@ def test_leads_that_are_missing_and_the_delay_of_the_first_revision(tmp_path: Pa
     assert value(registry, "cycle_leads", state="missing") == 0
     delay = first.created.timestamp() - REFERENCE_SECONDS
     assert value(registry, "publish_delay_seconds") == pytest.approx(delay)
+
+
+def test_cycles_by_state(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    with running(tmp_path, inbox=str(tmp_path / "inbox")) as client:
+        registry, runtime = client.runtime.metrics.registry, client.runtime
+        late = value(registry, "cycles", state="late") or 0
+        assert late >= 6, "of two days, and none is due before six hours"
+        assert value(registry, "cycles", state="partial") == 0
+        schedule = Schedule.of(runtime.settings)
+        (*_, oldest) = (time for time in schedule.open_cycles(now_utc() + HOUR))
+        origin = ORIGIN.model_copy(update={"leads_hours": (3,)})
+        runtime.store.publish(oldest, origin, lambda path, _: path.touch())
+        assert value(registry, "cycles", state="partial") == 1
+        assert value(registry, "cycles", state="late") in {late - 1, late}, "another one may be late by now"
 
 
 def test_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,8 @@ def test_cycles_are_listed_newest_first(store: Store) -> None:
     store.publish(CYCLE, origin("one"), write_text)
     store.publish(LATER, origin("two"), write_text)
     assert store.cycles() == [LATER, CYCLE]
+    assert store.cycles_since(CYCLE) == [LATER, CYCLE]
+    assert store.cycles_since(LATER) == [LATER]
     assert store.latest() == LATER
 
 

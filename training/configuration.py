@@ -11,16 +11,16 @@ import platform
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import nn
 
 from service.errors import InputError, SettingsError
 from training import distribution
 from training.engine import Optimisation
-from training.networks.catalogue import NetworkSettings, build
+from training.networks.catalogue import InternImageSettings, NetworkSettings, build
 from training.samples import DataSettings, Split
 
 PROVENANCE = "run.json"
@@ -47,6 +47,15 @@ class TrainingSettings(BaseModel):
     data: DataSettings
     network: NetworkSettings
     optimisation: Optimisation
+
+    @model_validator(mode="after")
+    def _normalisable(self) -> Self:
+        if isinstance(self.network, InternImageSettings) and self.optimisation.batch < 2:
+            raise ValueError(
+                "the network internimage needs batches of 2 samples or more: one of the decoder's batch "
+                "normalisations has one value of each sample and channel"
+            )
+        return self
 
 
 def read_settings(kind: type[Settings], path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:

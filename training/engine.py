@@ -11,29 +11,25 @@ import csv
 import math
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from service.errors import InputError, RainpostError
 from training import distribution
+from training.order import Clock, Indices, batches, read_ahead
 from training.progress import Progress
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.pt"
 CURVES = "curves.csv"
 
-Indices = NDArray[np.intp]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 Batch = TypeVar("Batch")
@@ -159,22 +155,6 @@ def write_whole(path: Path, content: Any) -> None:
     temporary.replace(path)
 
 
-def batches(samples: int, batch: int, seed: int, first: int, end: int) -> Iterator[Indices]:
-    """Numbers of the samples of the updates ``first`` to before ``end``.
-
-    Shuffled passes over all samples, one after the other, cut into batches: every update has as many.
-    """
-    number, order = -1, np.empty(0, np.intp)
-    for update in range(first, end):
-        chosen = []
-        for position in range(update * batch, (update + 1) * batch):
-            if position // samples != number:
-                number = position // samples
-                order = np.random.default_rng((seed, number)).permutation(samples)
-            chosen.append(order[position % samples])
-        yield np.array(chosen)
-
-
 class Run(Generic[Batch]):
     """A training run in a folder.
 
@@ -282,8 +262,8 @@ class Run(Generic[Batch]):
             done=self.update * settings.batch,
             quiet=distribution.rank() > 0,
         )
-        clock = _Clock()
-        for indices, batch in _read_ahead(objective, self._batches(objective.samples, end), clock):
+        clock = Clock()
+        for indices, batch in read_ahead(objective.read, self._batches(objective.samples, end), clock):
             loss = self._step(objective, indices, batch)
             self.update += 1
             self._sums = (self._sums[0] + loss, self._sums[1] + 1)
@@ -315,8 +295,9 @@ class Run(Generic[Batch]):
             self._device.type, dtype=torch.bfloat16, enabled=settings.precision == "bfloat16"
         ):
             parts = objective.loss(self._parallel, batch, generator)
-        # The wrapper takes the mean of the gradients; the counts are those of all processes.
-        shares = [part.total.float() / distribution.total(part.count) for part in parts]
+        # The wrapper takes the mean of the gradients; the counts are those of all processes. A crop may hold
+        # no observed cell: there is nothing to learn from it, and no mean.
+        shares = [part.total.float() / distribution.total(part.count).clamp(min=1) for part in parts]
         loss = torch.stack(shares).sum() * distribution.world()
         value = float(distribution.total(loss)) / distribution.world()
         place = f"update {self.update + 1}, samples {indices.tolist()}"
@@ -398,34 +379,3 @@ def _groups(network: nn.Module, rate_factors: dict[str, float]) -> list[dict[str
         if factor:
             groups.setdefault(factor, []).append(parameter)
     return [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
-
-
-class _Clock:
-    """Which share of the time is spent waiting."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-        self._waited = 0.0
-
-    @property
-    def share(self) -> float:
-        return self._waited / max(time.monotonic() - self._start, 1e-9)
-
-    def waited(self, seconds: float) -> None:
-        self._waited += seconds
-
-
-def _read_ahead(
-    objective: Objective[Batch], numbers: Iterator[Indices], clock: _Clock
-) -> Iterator[tuple[Indices, Batch]]:
-    """Batches in order; while one is worked on, the next is read."""
-    with ThreadPoolExecutor(1) as reader:
-        upcoming = next(numbers, None)
-        future = None if upcoming is None else reader.submit(objective.read, upcoming)
-        while upcoming is not None and future is not None:
-            started = time.monotonic()
-            batch = future.result()
-            clock.waited(time.monotonic() - started)
-            current, upcoming = upcoming, next(numbers, None)
-            future = None if upcoming is None else reader.submit(objective.read, upcoming)
-            yield current, batch

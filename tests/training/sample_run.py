@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.engine import CURVES, WEIGHTS, Indices, Objective, Optimisation, Part, Run
+from training.engine import CURVES, WEIGHTS, Objective, Optimisation, Part, Run
 from training.networks.internimage import StochasticDepth
+from training.order import Indices
 
 SAMPLES = 10
 FIELDS = torch.randn(SAMPLES, 3, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -28,17 +26,12 @@ from tests.training.sample_run import (
     noisy_loss,
     objective,
     run_in,
+    squared,
 )
 from tests.training.sample_settings import changed
 from training import engine
-from training.engine import (
-    CURVES,
-    WEIGHTS,
-    Indices,
-    Part,
-    batches,
-    code_commit,
-)
+from training.engine import CURVES, WEIGHTS, Part, code_commit
+from training.order import Indices, batches
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,31 +79,6 @@ def test_the_base_rate_of_masked_autoencoders_grows_with_the_batch() -> None:
 def test_impossible_settings_are_refused(name: str, value: object) -> None:
     with pytest.raises(ValidationError, match=name):
         changed(SETTINGS, **{name: value})
-
-
-@given(samples=st.integers(1, 12), batch=st.integers(1, 9), passes=st.integers(1, 3), seed=st.integers(0, 99))
-def test_every_pass_takes_every_sample_once(samples: int, batch: int, passes: int, seed: int) -> None:
-    updates = -(-samples * passes // batch)
-    drawn = list(batches(samples, batch, seed, 0, updates))
-    assert [len(indices) for indices in drawn] == [batch] * updates
-    sequence = np.concatenate(drawn)[: samples * passes].reshape(passes, samples)
-    assert (np.sort(sequence, axis=1) == np.arange(samples)).all()
-
-
-@given(
-    samples=st.integers(1, 12), batch=st.integers(1, 9), first=st.integers(0, 20), number=st.integers(0, 5)
-)
-def test_batches_from_any_update_are_those_of_the_whole(
-    samples: int, batch: int, first: int, number: int
-) -> None:
-    whole = list(batches(samples, batch, 7, 0, first + number))
-    part = list(batches(samples, batch, 7, first, first + number))
-    assert [indices.tolist() for indices in part] == [indices.tolist() for indices in whole[first:]]
-
-
-def test_passes_and_seeds_have_other_orders() -> None:
-    passes = [tuple(indices) for indices in batches(30, 30, 0, 0, 3)]
-    assert len({*passes, *(tuple(indices) for indices in batches(30, 30, 1, 0, 3))}) == 6
 
 
 def test_curves_hold_every_validation(tmp_path: Path) -> None:
@@ -294,6 +262,20 @@ def test_every_batch_reaches_its_own_update(tmp_path: Path) -> None:
 
     run_in(tmp_path).fit(objective(loss=_recorded))
     assert worked == [indices.tolist() for indices in batches(SAMPLES, 4, 3, 0, 8)]
+
+
+def test_an_update_without_any_observed_cell_changes_no_weight(tmp_path: Path) -> None:
+    """A crop may lie where nothing was observed; the mean over no cell is not a NaN."""
+
+    def _of_nothing(network: nn.Module, indices: Indices, _generator: torch.Generator) -> Sequence[Part]:
+        part = squared(network, indices)
+        return [Part(0 * part.total, torch.tensor(0))]
+
+    run = run_in(tmp_path, changed(SETTINGS, weight_decay=0.0))
+    before = {name: value.clone() for name, value in run.network.named_parameters()}
+    run.fit(objective(loss=_of_nothing))
+    for name, value in run.network.named_parameters():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
 
 
 def test_an_error_of_reading_ends_the_run(tmp_path: Path) -> None:

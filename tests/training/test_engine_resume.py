@@ -25,7 +25,8 @@ from tests.training.sample_run import (
 )
 from tests.training.sample_settings import changed
 from training import engine
-from training.engine import CHECKPOINT, CURVES, WEIGHTS, Diverged, Indices, Part, Run, batches
+from training.engine import CHECKPOINT, CURVES, WEIGHTS, Diverged, Part, Run
+from training.order import Indices, batches
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -71,6 +71,7 @@ def test_what_is_no_run_is_refused(configuration: Configuration, pretrained: Pat
         ({"crop": (32, 32), **EMBEDDING}, "crop needs the network internimage without an embedding"),
         ({"transfer": {"pretrained": "x", "rate_factor": 1.5}}, "rate_factor"),
         ({"labels": "soft"}, "labels"),
+        ({"optimisation": {"batch": 1}}, "batches of 2 samples or more"),
         ({"loss": {"dice": 1.0}}, "loss.dice"),
         ({"head": "gamma"}, "head"),
     ],

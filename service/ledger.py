@@ -18,6 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.contingency import Contingency
+from service.databases import with_driver
 from service.verification_counts import ReliabilityBin, Source, Sum, ThresholdCounts
 
 _SQLITE_WAIT_SECONDS: Final = 60
@@ -105,7 +106,7 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         # A connection may have been lost since it was used last.
-        self._engine = sql.create_engine(_with_driver(url), pool_pre_ping=True)
+        self._engine = sql.create_engine(with_driver(url), pool_pre_ping=True)
         if self._engine.dialect.name == "sqlite":
             _write_in_turn(self._engine)
 
@@ -197,11 +198,6 @@ class Ledger:
             row = insert(_TOTAL).values(**key, **_numbers(one.contingency))
             added = {name: _TOTAL.c[name] + row.excluded[name] for name in _COUNTS}
             connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=added))
-
-
-def _with_driver(url: str) -> sql.URL:
-    parsed = sql.make_url(url)
-    return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
 
 
 def _write_in_turn(engine: sql.Engine) -> None:

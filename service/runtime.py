@@ -17,6 +17,7 @@ from service.decoding import warm_up
 from service.durability import exclusive
 from service.errors import SettingsError, Unavailable
 from service.gate import GateLimits
+from service.identity import bind
 from service.inbox import Inbox, Settling
 from service.inference import Inference
 from service.ingest import Ingest, IngestWatch
@@ -123,7 +124,9 @@ class Runtime:
         )
 
     def start(self, *, watch: bool = True) -> None:
-        """Begin to take jobs. Raises ``SettingsError`` when another process uses the data folder.
+        """Begin to take jobs.
+
+        Raises ``SettingsError`` when another process uses the data folder, or the database that of another.
 
         watch: whether to look into the inbox and the observation folder.
         """
@@ -131,7 +134,7 @@ class Runtime:
             (self.settings.data_folder / folder).mkdir(parents=True, exist_ok=True)
         # Two processes that start together would both make the tables of an empty database.
         with exclusive(self.settings.data_folder / "work" / ".opening"):
-            self._open_ledger()
+            self._open_database()
             self.jobs.start()
         self._remove_broken_uploads()
         self._workers.warm(warm_up)
@@ -194,12 +197,13 @@ class Runtime:
             return type(error).__name__
         return ""
 
-    def _open_ledger(self) -> None:
+    def _open_database(self) -> None:
         try:
+            bind(self.settings.data_folder, self.settings.job_database_url)
             self.ledger.open()
         except SQLAlchemyError as error:
             raise SettingsError(
-                "the ledger of verification cannot be opened",
+                "the database cannot be opened",
                 where="RAINPOST_DATABASE_URL",
                 got=type(error).__name__,
                 advice="check that the database is there and can be written",

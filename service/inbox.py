@@ -8,7 +8,8 @@ from __future__ import annotations
 import fnmatch
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
 from service.durability import TEMPORARY_SUFFIX
-from service.errors import SettingsError
+from service.errors import DigestMismatch, SettingsError, Unavailable
 
 _logger = logging.getLogger(__name__)
 
@@ -100,10 +101,68 @@ class Inbox:
         if self.is_local and not Path(self._root).is_dir():
             raise _unusable(f"no such folder: {self._root}")
 
+    def look(self) -> Look:
+        """A new look, which finds what is there from now on."""
+        # Object stores remember what they listed.
+        self._files.invalidate_cache()
+        return Look(self._root, self._pattern, self._listing)
+
+    def fetch(self, file: InboxFile, target: Path) -> None:
+        """Copy a file to this machine.
+
+        Raises ``DigestMismatch`` where it is not the one that was listed, ``Unavailable``.
+        """
+        with self._answering():
+            self._files.get_file(file.path, str(target))
+        if (size_bytes := target.stat().st_size) != file.size_bytes:
+            raise DigestMismatch(
+                "a file of the inbox changed after it was listed",
+                where=file.path,
+                expected=f"{file.size_bytes} bytes",
+                got=f"{size_bytes} bytes",
+            )
+
+    def _listing(self, folder: str) -> dict[str, dict[str, Any]]:
+        with self._answering():
+            try:
+                found: dict[str, dict[str, Any]] = self._files.find(folder, detail=True)
+            except FileNotFoundError:
+                # A folder may come later; a bucket that is not there is a mistake.
+                bucket = self._root.partition("/")[0]
+                if bucket and not self._files.exists(bucket):
+                    raise
+                return {}
+        return found
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Whatever a file system raises in its own words means the same here."""
+        try:
+            yield
+        except Exception as error:
+            raise Unavailable(
+                "the inbox cannot be read",
+                where=f"RAINPOST_INBOX, {self._root}",
+                got=f"{type(error).__name__}: {str(error)[:200]}",
+            ) from error
+
+
+class Look:
+    """The inbox at one time: a folder is listed once, however many cycles lie in it.
+
+    listing: path to what the file system knows of each file below a folder.
+    """
+
+    def __init__(self, root: str, pattern: str, listing: Callable[[str], dict[str, dict[str, Any]]]) -> None:
+        self._root = root
+        self._pattern = pattern
+        self._listing = listing
+        self._listed: dict[str, dict[str, dict[str, Any]]] = {}
+
     def files(self, reference_time: np.datetime64) -> list[InboxFile]:
-        """The files of a cycle, by path. Raises ``OSError`` where the file system does not answer."""
+        """The files of a cycle, by path. Raises ``Unavailable``."""
         pattern = reference_time.astype(datetime).strftime(self._pattern)
-        found = self._listing(_fixed_folder(pattern))
+        found = self._below(f"{self._root}/{_fixed_folder(pattern)}".rstrip("/"))
         inside = {path: path.removeprefix(f"{self._root}/") for path in found}
         return [
             InboxFile(
@@ -116,20 +175,10 @@ class Inbox:
             if fnmatch.fnmatchcase(inside[path], pattern) and _is_for_us(path)
         ]
 
-    def fetch(self, file: InboxFile, target: Path) -> None:
-        """Copy a file to this machine."""
-        self._files.get_file(file.path, str(target))
-
-    def _listing(self, folder: str) -> dict[str, dict[str, Any]]:
-        # Object stores remember what they listed.
-        self._files.invalidate_cache()
-        try:
-            found: dict[str, dict[str, Any]] = self._files.find(
-                f"{self._root}/{folder}".rstrip("/"), detail=True
-            )
-        except FileNotFoundError:
-            return {}
-        return found
+    def _below(self, folder: str) -> dict[str, dict[str, Any]]:
+        if folder not in self._listed:
+            self._listed[folder] = self._listing(folder)
+        return self._listed[folder]
 
 
 def _fixed_folder(pattern: str) -> str:
@@ -144,7 +193,8 @@ def _fixed_folder(pattern: str) -> str:
 
 def _is_for_us(path: str) -> bool:
     name = path.rpartition("/")[2]
-    return not (name.startswith(".") or name.endswith((_DONE, *_UNFINISHED_SUFFIXES)))
+    # Without a name: what object stores keep in the place of an empty folder.
+    return not (not name or name.startswith(".") or name.endswith((_DONE, *_UNFINISHED_SUFFIXES)))
 
 
 def _modified(information: dict[str, Any]) -> float | None:
@@ -160,5 +210,5 @@ def _unusable(got: str) -> SettingsError:
         where="RAINPOST_INBOX",
         expected="a folder that exists, or a URL that fsspec knows, such as s3://bucket/folder",
         got=got,
-        advice="s3:// needs `pip install s3fs`",
+        advice="s3:// needs `pip install rainpost[s3]`",
     )

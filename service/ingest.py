@@ -21,8 +21,8 @@ from typing import Final, Literal
 import numpy as np
 
 from service.artefact import digest_file
-from service.errors import InputError, QueueFull, WorkerDied
-from service.inbox import Inbox, InboxFile, Settling
+from service.errors import InputError, QueueFull, Unavailable, WorkerDied
+from service.inbox import Inbox, InboxFile, Look, Settling
 from service.job import Job
 from service.jobs import Jobs
 from service.references import hash_file
@@ -47,6 +47,7 @@ Source = Literal["inbox", "backfill"]
 _RETRY: Final = timedelta(minutes=5)
 """How long after a fault of the service a cycle is submitted again."""
 
+_LONGEST_GOODBYE_SECONDS: Final = 10.0
 _FIRST_PRIORITY: Final = 10
 _BACKFILL_PRIORITY: Final = 1_000_000
 _HIGHEST_PRIORITY: Final = 2**31 - 1
@@ -111,14 +112,20 @@ class Ingest:
         """The cycles that are looked for at present, newest first."""
         return list(self._schedule.open_cycles(self._now()))
 
-    def take(self, reference_time: np.datetime64, source: Source = "inbox") -> Taken:
-        """Submit a cycle if its files allow it.
+    def look(self) -> Look:
+        """A look at the inbox, for several cycles."""
+        return self._inbox.look()
+
+    def take(
+        self, reference_time: np.datetime64, source: Source = "inbox", look: Look | None = None
+    ) -> Taken:
+        """Submit a cycle if its files allow it. look: a new one where none is given.
 
         A backfill takes the files as they are, with the leads that are there; it also runs what was published
-        by another model. Raises ``QueueFull``, ``OSError`` and what the file system raises.
+        by another model. Raises ``QueueFull``, ``Unavailable`` and ``DigestMismatch``.
         """
         with self._lock:
-            files = self._inbox.files(reference_time)
+            files = (look or self._inbox.look()).files(reference_time)
             settled = [file for file in files if self._has_settled(file, source)]
             impatient = source == "backfill" or self._schedule.is_late(reference_time, self._now())
             if not files:
@@ -262,9 +269,9 @@ class IngestWatch:
         self._stopping.set()
 
     def join(self) -> None:
-        """Wait for the end."""
+        """Wait for the end, but not for an object store that does not answer."""
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_LONGEST_GOODBYE_SECONDS)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -275,13 +282,17 @@ class IngestWatch:
     def _look(self) -> None:
         if self._ingest is None:
             return
+        look = self._ingest.look()
         for reference_time in self._ingest.open_cycles():
             if self._stopping.is_set():
                 return
             try:
-                taken = self._ingest.take(reference_time)
+                taken = self._ingest.take(reference_time, look=look)
             except QueueFull as error:
                 _logger.warning("the inbox waits for the queue: %s", error)
+                return
+            except Unavailable as error:
+                _logger.warning("the next look tries again: %s", error)
                 return
             except InputError as error:
                 # A file that changed under the look; the next one finds it settled.
@@ -289,7 +300,7 @@ class IngestWatch:
                 continue
             except Exception:
                 if not self._stopping.is_set():
-                    _logger.exception("the inbox cannot be read; the next look tries again")
+                    _logger.exception("the inbox cannot be taken from; the next look tries again")
                 return
             if taken.outcome == "submitted":
                 _logger.info(

@@ -39,7 +39,7 @@ def put(folder: Path, *names: str) -> None:
 
 
 def names(inbox: Inbox, time: np.datetime64 = TIME) -> list[str]:
-    return [one.name for one in inbox.files(time)]
+    return [one.name for one in inbox.look().files(time)]
 
 
 def test_a_file_settles_at_the_second_look_when_it_is_old() -> None:
@@ -114,7 +114,7 @@ def test_only_the_folders_of_the_cycle_are_listed(tmp_path: Path, monkeypatch: p
         return find(path, **rest)
 
     monkeypatch.setattr(inbox._files, "find", _recorded)
-    assert [one.path for one in inbox.files(TIME)] == [str(tmp_path / "2026/11/22/06/h025.gb2")]
+    assert [one.path for one in inbox.look().files(TIME)] == [str(tmp_path / "2026/11/22/06/h025.gb2")]
     assert listed == [str(tmp_path / "2026/11/22/06")]
     assert names(inbox, TIME + np.timedelta64(6, "h")) == []
 
@@ -127,15 +127,15 @@ def test_hidden_and_temporary_files_are_not_for_us(tmp_path: Path) -> None:
 def test_markers_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
     put(tmp_path, "2026112206/a.gb2", "2026112206/a.gb2.done", "2026112206/b.gb2")
     inbox = Inbox(str(tmp_path), "*%Y%m%d%H*")
-    assert {one.name: one.complete for one in inbox.files(TIME)} == {"a.gb2": True, "b.gb2": False}
+    assert {one.name: one.complete for one in inbox.look().files(TIME)} == {"a.gb2": True, "b.gb2": False}
     put(tmp_path, "2026112206/.done")
-    assert {one.name: one.complete for one in inbox.files(TIME)} == {"a.gb2": True, "b.gb2": True}
+    assert {one.name: one.complete for one in inbox.look().files(TIME)} == {"a.gb2": True, "b.gb2": True}
 
 
 def test_a_file_shows_its_size_and_time_of_change(tmp_path: Path) -> None:
     put(tmp_path, "2026112206.gb2")
     os.utime(tmp_path / "2026112206.gb2", (5, 7))
-    (one,) = Inbox(str(tmp_path), "*%Y%m%d%H*").files(TIME)
+    (one,) = Inbox(str(tmp_path), "*%Y%m%d%H*").look().files(TIME)
     assert one.signature == (str(tmp_path / "2026112206.gb2"), 4, 7.0)
 
 
@@ -150,7 +150,7 @@ def memory() -> Iterator[fsspec.AbstractFileSystem]:
 def test_a_url_is_an_inbox_too(memory: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
     memory.pipe_file("/rdaps/2026112206/a.gb2", b"GRIB7777")
     inbox = Inbox("memory://rdaps", "*%Y%m%d%H*")
-    (one,) = inbox.files(TIME)
+    (one,) = inbox.look().files(TIME)
     assert (inbox.is_local, one.name, one.size_bytes) == (False, "a.gb2", 8)
     assert one.modified is not None
     inbox.fetch(one, tmp_path / "copy")

@@ -100,9 +100,9 @@ class Settings(BaseSettings):
     )
     inbox: str | None = Field(
         default=None,
-        description="Folder, or fsspec URL such as `s3://bucket/rdaps` (with `rainpost[s3]`; key and endpoint "
-        "in `AWS_...`), that is looked through for the files of every cycle. None by default: cycles are then "
-        "only posted.",
+        description="Folder, or fsspec URL such as `s3://bucket/rdaps` (with `rainpost[s3]`; its key and "
+        "endpoint are in `AWS_...`), that is looked through for the files of every cycle. None by default: "
+        "cycles are then only posted.",
     )
     inbox_pattern: str = Field(
         default="*%Y%m%d%H*",

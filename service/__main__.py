@@ -1,4 +1,4 @@
-"""The command line: ``rainpost serve | correct | ingest | backfill | inspect | models | settings |
+"""The command line: ``rainpost serve | correct | ingest | backfill | status | inspect | models | settings |
 metrics``."""
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from service.versions import rainpost_version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. 0 is success, 2 an input that cannot be used, 1 everything else that went wrong."""
+    """Run one command. 0 is success, 2 an input that cannot be used, 1 everything else that went wrong; more
+    is said by the commands that have more to say.
+    """
     options = _parser().parse_args(arguments)
     try:
         # Imported late: `rainpost --help` answers at once, and the worker processes of `rainpost serve`,
         # which import this module again, do not load the web server.
         module = importlib.import_module(options.module)
-        getattr(module, options.command)(options)
+        status: int | None = getattr(module, options.command)(options)
     except RainpostError as error:
         sys.stderr.write(_explain(error))
         return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path(), metavar="DIR", help="folder of the product (default: this one)"
     )
     _add_inbox_commands(add)
+    _add_status(add)
     add("models", "list the installed models", "List the installed models, their digests checked.")
     add("settings", "list the settings", "List every setting with its default.")
     add("metrics", "list the Prometheus series", "List every Prometheus series with its labels.")
@@ -102,11 +105,32 @@ def _add_inbox_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     backfill.add_argument("--to", dest="last", required=True, metavar="TIME", help="the last cycle")
 
 
+def _add_status(add: Callable[..., argparse.ArgumentParser]) -> None:
+    command = add(
+        "status",
+        "show how the last cycles stand",
+        "Show the last cycles with their states, leads, delays and scores: of the service that answers on "
+        "RAINPOST_HOST and RAINPOST_PORT, or of what one left in RAINPOST_DATA_FOLDER. The exit status is 3 "
+        "where the latest cycle that is due (neither expected nor running) is late or failed, 1 where "
+        "nothing can be told, and otherwise 0.",
+        "service.status",
+    )
+    command.add_argument("--url", metavar="URL", help="of another service, such as http://host:8000")
+    command.add_argument("--cycles", type=_count, default=8, metavar="N", help="how many (default: 8)")
+    command.add_argument("--json", action="store_true", help="as JSON, for programs")
+
+
 def _add_files(command: argparse.ArgumentParser) -> None:
     command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="GRIB2 or NetCDF, in any order")
     command.add_argument(
         "--model", metavar="NAME", help="NAME-VERSION, or a NAME for its highest version (RAINPOST_MODEL)"
     )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError("a whole number from 1 on")
+    return int(text)
 
 
 def _explain(error: RainpostError) -> str:

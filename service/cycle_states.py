@@ -6,12 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Literal, get_args
+from typing import Final, Literal, Protocol, get_args
 
 import numpy as np
 
 from service.job import Job
-from service.jobs import Jobs
 from service.schedule import Schedule, now_utc
 from service.store import Record, Store
 from service.times import iso_time, parse_time
@@ -53,13 +52,25 @@ class CycleState:
         return tuple(lead for lead in self.expected_leads if lead not in self.present_leads)
 
 
+class JobBook(Protocol):
+    """Knows jobs: ``Jobs`` of a running service, or ``JobReader``."""
+
+    def of_cycle(self, reference_time: str) -> list[Job]:
+        """Those of a cycle (in ISO 8601), newest first."""
+        ...
+
+    def since(self, moment: str) -> list[Job]:
+        """Those that came in after a moment (in ISO 8601), and all that are not finished, newest first."""
+        ...
+
+
 class CycleStates:
     """Reads the states; keeps none. now: UTC, in seconds."""
 
     def __init__(
         self,
         store: Store,
-        jobs: Jobs,
+        jobs: JobBook,
         leads_hours: tuple[int, ...],
         schedule: Schedule,
         now: Callable[[], np.datetime64] = now_utc,

@@ -45,7 +45,7 @@ class RemoteDesk:
         parameters = {"reference_time": iso_time(reference_time), "source": source}
         answer = self._client.post("/ingest", params=parameters)
         if not answer.is_success:
-            raise _refusal(answer)
+            raise refusal(answer)
         return TakenDocument.model_validate_json(answer.content)
 
     def cycle(self, reference_time: np.datetime64) -> CycleDocument | None:
@@ -54,7 +54,7 @@ class RemoteDesk:
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         if not answer.is_success:
-            raise _refusal(answer)
+            raise refusal(answer)
         return CycleDocument.model_validate_json(answer.content)
 
 
@@ -83,9 +83,8 @@ def open_desk(settings: Settings) -> Iterator[Desk]:
 
     Raises ``SettingsError`` where neither is possible.
     """
-    host = _EVERY_ADDRESS.get(settings.host, settings.host)
-    with httpx.Client(base_url=f"http://{host}:{settings.port}", timeout=_TIMEOUT_SECONDS) as client:
-        if _answers(client):
+    with open_client(settings) as client:
+        if client is not None:
             yield RemoteDesk(client)
             return
     runtime = Runtime(settings)
@@ -96,6 +95,14 @@ def open_desk(settings: Settings) -> Iterator[Desk]:
         runtime.stop()
 
 
+@contextmanager
+def open_client(settings: Settings) -> Iterator[httpx.Client | None]:
+    """A client of the service at RAINPOST_HOST and RAINPOST_PORT, None where none answers there."""
+    host = _EVERY_ADDRESS.get(settings.host, settings.host)
+    with httpx.Client(base_url=f"http://{host}:{settings.port}", timeout=_TIMEOUT_SECONDS) as client:
+        yield client if _answers(client) else None
+
+
 def _answers(client: httpx.Client) -> bool:
     try:
         return client.get("/livez", timeout=5).is_success
@@ -103,7 +110,7 @@ def _answers(client: httpx.Client) -> bool:
         return False
 
 
-def _refusal(answer: httpx.Response) -> RainpostError:
+def refusal(answer: httpx.Response) -> RainpostError:
     """The error behind a problem document, or one that shows what came instead."""
     kinds = {kind.status: kind for kind in (Conflict, QueueFull, Unavailable)}
     kind = kinds.get(answer.status_code, RainpostError)

@@ -116,6 +116,8 @@ class CycleSummary(BaseModel):
     state: CycleStateName
     revision: int | None
     leads: LeadsDocument
+    delay_seconds: float | None = Field(description="From the reference time to the first publication.")
+    model: str | None = Field(description="Name and version of the model of the newest product.")
 
 
 class CyclesDocument(BaseModel):
@@ -316,6 +318,8 @@ def cycles_document(cycles: Sequence[CycleState]) -> CyclesDocument:
                 state=cycle.state,
                 revision=cycle.revision,
                 leads=_leads(cycle),
+                delay_seconds=cycle.records[0].delay_seconds if cycle.records else None,
+                model=cycle.records[-1].origin.model.identity if cycle.records else None,
             )
             for cycle in cycles
         )

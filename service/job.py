@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -18,6 +19,12 @@ Source = Literal["request", "inbox", "backfill"]
 
 STAGES: Final = ("collect", "decode", "infer", "check", "publish", "verify")
 """Names of the checkpointed steps, in their order."""
+
+WORKFLOW: Final = "correct"
+"""Name of the workflow of a job."""
+
+UNFINISHED: Final = ["ENQUEUED", "DELAYED", "PENDING"]
+"""What DBOS calls the states before the last one."""
 
 CYCLE: Final = "cycle"
 SOURCE: Final = "source"
@@ -105,6 +112,16 @@ def job_of(status: WorkflowStatus, steps: list[StepInfo] | None = None) -> Job:
         revision=result.get("revision"),
         problem=problem and problem.model_copy(update={"instance": f"/jobs/{status.workflow_id}"}),
     )
+
+
+def jobs_since(select: Callable[..., list[WorkflowStatus]], moment: str) -> list[Job]:
+    """Jobs that came in after a moment (in ISO 8601), and all that are not finished, newest first.
+
+    select: workflows by DBOS's names of what to look for.
+    """
+    found = select(start_time=moment) + select(status=UNFINISHED)
+    jobs = {status.workflow_id: job_of(status) for status in found}
+    return sorted(jobs.values(), key=lambda job: job.created, reverse=True)
 
 
 def _stage_after(done: list[StepInfo]) -> str | None:

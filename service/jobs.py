@@ -40,7 +40,7 @@ from service.errors import (
     SettingsError,
     WorkerDied,
 )
-from service.job import CYCLE, SOURCE, Job, Source, State, job_of
+from service.job import CYCLE, SOURCE, UNFINISHED, WORKFLOW, Job, Source, State, job_of, jobs_since
 from service.metrics import Metrics
 from service.presence import Presence
 from service.renewal import Renewal, Renewals
@@ -62,7 +62,6 @@ _CARE_SECONDS: Final = 5.0
 """How often a process looks for jobs that others left undone and for files that are too old."""
 _ATTEMPTS: Final = 5
 """How often a job may take the service down before it is given up."""
-_UNFINISHED: Final = ["ENQUEUED", "DELAYED", "PENDING"]
 _MOST_JOBS_OF_A_CYCLE: Final = 20
 _FIRST: Final = 1
 """Priority of what somebody waits for; larger numbers come later."""
@@ -235,13 +234,11 @@ class Jobs:
 
     def since(self, moment: str) -> list[Job]:
         """Jobs that came in after a moment (in ISO 8601), and all that are not finished, newest first."""
-        found = self._list(start_time=moment) + self._list(status=_UNFINISHED)
-        jobs = {status.workflow_id: job_of(status) for status in found}
-        return sorted(jobs.values(), key=lambda job: job.created, reverse=True)
+        return jobs_since(self._list, moment)
 
     def unfinished(self) -> list[tuple[State, datetime]]:
         """State and time of acceptance of every job that is queued or running, of all processes."""
-        found = [job_of(status) for status in self._list(status=_UNFINISHED, load_output=False)]
+        found = [job_of(status) for status in self._list(status=UNFINISHED, load_output=False)]
         return [(job.state, job.created) for job in found]
 
     async def wait(
@@ -269,7 +266,7 @@ class Jobs:
             states = {status.workflow_id: status.status for status in known}
             for job_id, folder in folders.items():
                 state = states.get(job_id)
-                if state == "CANCELLED" or (state not in _UNFINISHED and _is_older(folder, oldest)):
+                if state == "CANCELLED" or (state not in UNFINISHED and _is_older(folder, oldest)):
                     _logger.info("removing the files of job %s", job_id[:12])
                     shutil.rmtree(folder, ignore_errors=True)
         for folder in self._stages.kept_aside():
@@ -291,7 +288,7 @@ class Jobs:
     def _renew_old(self) -> None:
         """Queue anew what another version of the workflow left: its steps are not ours."""
         with self._submitting():
-            for status in self._list(status=_UNFINISHED):
+            for status in self._list(status=UNFINISHED):
                 queued = status.status != "PENDING"
                 # Of this process's name, but not of its version: it was the one before.
                 owner = status.executor_id
@@ -333,7 +330,7 @@ class Jobs:
             }
         )
 
-        @DBOS.workflow(name="correct", max_recovery_attempts=_ATTEMPTS)
+        @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_ATTEMPTS)
         def correct(job_id: str, document: dict[str, Any]) -> dict[str, Any]:
             return self._workflow.run(job_id, document)
 
@@ -357,7 +354,7 @@ class Jobs:
                 _logger.exception("jobs could not be looked after; the next round tries again")
 
     def _list(self, **selection: Any) -> list[WorkflowStatus]:
-        return DBOS.list_workflows(name="correct", **selection)
+        return DBOS.list_workflows(name=WORKFLOW, **selection)
 
     @contextmanager
     def _submitting(self) -> Iterator[None]:

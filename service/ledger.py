@@ -92,13 +92,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Selection:
-    """What to add up: periods that end after ``after`` and not after ``until``; None selects all."""
+    """What to add up: periods that end after ``after`` and not after ``until``; None selects all.
+
+    reference_time: of the one cycle whose products are meant.
+    """
 
     after: np.datetime64 | None = None
     until: np.datetime64 | None = None
     threshold_mm: float | None = None
     lead_hours: int | None = None
     source: Source | None = None
+    reference_time: np.datetime64 | None = None
 
 
 class Ledger:
@@ -288,6 +292,8 @@ def _conditions(selection: Selection) -> list[sql.ColumnElement[bool]]:
         conditions.append(columns.valid_time > _seconds(selection.after))
     if selection.until is not None:
         conditions.append(columns.valid_time <= _seconds(selection.until))
+    if selection.reference_time is not None:
+        conditions.append(columns.reference_time == _seconds(selection.reference_time))
     wanted = {name: getattr(selection, name) for name in ("threshold_mm", "lead_hours", "source")}
     conditions += [columns[name] == value for name, value in wanted.items() if value is not None]
     return conditions

@@ -41,6 +41,11 @@ class ModelIdentity(_Frozen):
     sha256: str
     manifest_sha256: str
 
+    @property
+    def identity(self) -> str:
+        """``<name>-<version>``."""
+        return f"{self.name}-{self.version}"
+
 
 class InputIdentity(_Frozen):
     """A file that a product was made from."""

@@ -133,7 +133,7 @@ class Verification:
 
 
 def _model_name(record: Record) -> str:
-    return f"{record.origin.model.name}-{record.origin.model.version}"
+    return record.origin.model.identity
 
 
 def _is_comparable(product: xr.Dataset, lead_hours: int, observation: ObservationRecord) -> bool:

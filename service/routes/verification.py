@@ -34,6 +34,7 @@ async def verification(
     threshold: Annotated[float | None, Query(description="One threshold, in mm.")] = None,
     lead: Annotated[int | None, Query(description="One lead, in hours.")] = None,
     source: Annotated[Source | None, Query(description="The model or the raw forecast.")] = None,
+    cycle: Annotated[str | None, Query(description="Reference time of one cycle.")] = None,
 ) -> VerificationDocument:
     """Counts, and the scores that follow from them, of all periods that lie between `from` and `to`.
 
@@ -46,6 +47,7 @@ async def verification(
         threshold_mm=threshold,
         lead_hours=lead,
         source=source,
+        reference_time=None if cycle is None else parse_time(cycle, where="cycle"),
     )
     if selection.after is not None and selection.until is not None and selection.after >= selection.until:
         raise RequestError(

@@ -110,6 +110,17 @@ def test_sums_are_over_what_is_asked_for(ledger: Ledger) -> None:
     assert one.reliability == (ReliabilityBin(0, 90, 2.0, 10), ReliabilityBin(7, 10, 7.5, 2))
 
 
+def test_one_cycle_of_several_that_forecast_an_hour(ledger: Ledger) -> None:
+    earlier = replace(MATCH, reference_time=MATCH.reference_time - 2 * HOUR, lead_hours=27)
+    ledger.record(MATCH, [entry(5)])
+    ledger.record(earlier, [entry(3)])
+    for match, found in ((MATCH, 5), (earlier, 3)):
+        cycle = Selection(reference_time=match.reference_time, threshold_mm=0.1)
+        assert hits(ledger.sums(cycle)) == {("model", "nano-0.1.0", 0.1, match.lead_hours): found}
+        (one,) = ledger.sums(cycle, reliability=True)
+        assert one.reliability[0].events == found
+
+
 def test_the_same_again_changes_nothing(ledger: Ledger) -> None:
     ledger.record(MATCH, [entry(5)])
     assert not ledger.record(MATCH, [entry(5)])

@@ -224,6 +224,7 @@ def test_one_bad_file_keeps_out_the_others(client: ServiceClient, tmp_path: Path
         ({"threshold": "much"}, "query threshold"),
         ({"lead": "7"}, "lead"),
         ({"source": "radar"}, "query source"),
+        ({"cycle": "today"}, "cycle"),
     ],
 )
 def test_bad_parameters_are_named(client: ServiceClient, parameters: dict[str, str], where: str) -> None:

@@ -18,7 +18,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import RainpostError, RequestError
 from service.problems import MEDIA_TYPE, Problem, http_problem, internal_problem, problem_of
 from service.request_timer import RequestTimer
-from service.routes import cycles, inbox, observations, submissions, system, verification
+from service.routes import (
+    cycles,
+    events,
+    inbox,
+    layers,
+    observations,
+    page,
+    submissions,
+    system,
+    verification,
+)
 from service.runtime import Runtime
 from service.versions import rainpost_version
 
@@ -52,7 +62,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.runtime = runtime
-    for module in (submissions, cycles, inbox, observations, verification, system):
+    for module in (submissions, cycles, layers, events, inbox, observations, verification, system, page):
         app.include_router(module.router)
     app.add_exception_handler(RainpostError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_validation)

@@ -8,10 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-import uvicorn
-
-from service.app import create_app
 from service.artefact import Artefact, digest_file, find_models
 from service.cycle import read_cycle
 from service.durability import write_durably
@@ -21,10 +19,14 @@ from service.inspection import render
 from service.logs import configure_logs
 from service.runtime import Runtime, select_model
 from service.series import describe
+from service.server import Server
 from service.settings import Settings
 from service.stages import Task, identity_of, origin_of, write_cycle_product
 from service.submission import InputFile, Submission
 from service.times import compact_time, iso_time, parse_time
+
+_NOT_STARTED: Final = 3
+"""Exit status when the address cannot be used, as uvicorn's own command has it."""
 
 
 def serve(_: argparse.Namespace) -> None:
@@ -34,14 +36,15 @@ def serve(_: argparse.Namespace) -> None:
     runtime = Runtime(chosen)
     # Started here, not by the application alone, so that a refusal is one clear sentence.
     runtime.start()
-    uvicorn.run(
-        create_app(runtime),
+    server = Server(
+        runtime,
         host=chosen.host,
         port=chosen.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=chosen.shutdown_grace_seconds,
+        shutdown_grace_seconds=chosen.shutdown_grace_seconds,
     )
+    server.run()
+    if not server.started:
+        sys.exit(_NOT_STARTED)
 
 
 def correct(options: argparse.Namespace) -> None:

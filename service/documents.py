@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.artefact import Artefact, Score
@@ -268,6 +269,22 @@ class VerificationDocument(BaseModel):
     scores: tuple[VerificationRow, ...]
 
 
+class VerificationSpan(VerificationRow):
+    """Counts and scores of the periods between two instants."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    after: str = Field(alias="from")
+    until: str = Field(alias="to")
+
+
+class VerificationHistoryDocument(BaseModel):
+    """Scores over time: spans of equal length in which anything was compared, oldest first."""
+
+    span_hours: int
+    scores: tuple[VerificationSpan, ...]
+
+
 def job_document(job: Job) -> JobDocument:
     """A job as it is shown."""
     product = None
@@ -433,6 +450,22 @@ def verification_document(selection: Selection, sums: list[Sum]) -> Verification
         after=None if selection.after is None else iso_time(selection.after),
         until=None if selection.until is None else iso_time(selection.until),
         scores=tuple(_verification_row(one) for one in rows),
+    )
+
+
+def history_document(
+    span_hours: int, history: list[tuple[np.datetime64, Sum]]
+) -> VerificationHistoryDocument:
+    """Scores over time as they are shown."""
+    span = np.timedelta64(span_hours, "h")
+    return VerificationHistoryDocument(
+        span_hours=span_hours,
+        scores=tuple(
+            VerificationSpan(
+                after=iso_time(start), until=iso_time(start + span), **_verification_row(one).model_dump()
+            )
+            for start, one in history
+        ),
     )
 
 

@@ -169,6 +169,35 @@ class Ledger:
             for source, model, threshold_mm, lead_hours, *counts, brier_sum, matches in rows
         ]
 
+    def history(self, selection: Selection, span: np.timedelta64) -> list[tuple[np.datetime64, Sum]]:
+        """Sums over the leads of spans of this length, in the order of time, each with its span's start.
+
+        Spans are counted from 1970 on and hold the periods that end after their start and not after their
+        end: a day has the hours that lie in it.
+        """
+        seconds = int(span / np.timedelta64(1, "s"))
+        number = (_VERIFICATION.c.valid_time - 1) // seconds
+        group = [number, *(_VERIFICATION.c[name] for name in ("source", "model", "threshold_mm"))]
+        parts = [sql.func.sum(_VERIFICATION.c[name]) for name in (*_COUNTS, "brier_sum")]
+        query = sql.select(*group, *parts, sql.func.count()).where(*_conditions(selection)).group_by(*group)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(*group)).all()
+        return [
+            (
+                np.datetime64(int(index) * seconds, "s"),
+                Sum(
+                    source,
+                    model,
+                    threshold_mm,
+                    selection.lead_hours,
+                    Contingency(*(int(count) for count in counts)),
+                    float(brier_sum),
+                    int(matches),
+                ),
+            )
+            for index, source, model, threshold_mm, *counts, brier_sum, matches in rows
+        ]
+
     def totals(self) -> list[Sum]:
         """All that was ever counted, by source, model, threshold and lead; no number ever falls."""
         columns = [_TOTAL.c[name] for name in ("source", "model", "threshold_mm", "lead_hours", *_COUNTS)]

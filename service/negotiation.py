@@ -29,6 +29,12 @@ def choose_media_type(accept: str | None, offered: Sequence[str]) -> str:
     return offered[qualities.index(best)]
 
 
+def accepts_gzip(accept_encoding: str | None) -> bool:
+    """Whether the Accept-Encoding header allows gzip (RFC 9110, 12.5.3)."""
+    codings = _parse_accept(accept_encoding or "")
+    return codings.get("gzip", codings.get("*", 0.0)) > 0.0
+
+
 def wait_seconds(prefer: Sequence[str], longest: int) -> int | None:
     """N of ``Prefer: wait=N`` (RFC 7240), at most ``longest``; None where it is not asked for."""
     match = _WAIT.search(",".join(prefer))

@@ -29,6 +29,7 @@ from service.observation_folder import ObservationFolder, ObservationWatch
 from service.observation_store import ObservationStore
 from service.observing import Observing
 from service.presence import Presence
+from service.publications import Publications
 from service.schedule import Schedule
 from service.settings import Settings
 from service.shelf import Shelf
@@ -78,6 +79,10 @@ class Runtime:
         )
         observations = ObservationStore(settings.data_folder / "observations")
         verification = Verification(self.store, self.shelf, observations, self.ledger)
+        self.observations, self.verification = observations, verification
+        self.publications = Publications(
+            {"published": self.store.folder, "observed": observations.folder}, settings.events_poll_seconds
+        )
         self.observing = Observing(
             verification,
             self.metrics,

@@ -158,6 +158,11 @@ class Settings(BaseSettings):
         description="How often the observation folder is looked at. A file is taken once it has not changed "
         "between two looks.",
     )
+    events_poll_seconds: float = Field(
+        default=2,
+        gt=0,
+        description="How often products and observations are looked for while somebody listens to `/events`.",
+    )
     shutdown_grace_seconds: int = Field(
         default=15,
         ge=0,

@@ -85,6 +85,20 @@ class Verification:
                 found += self._compare(observation, record, lead_hours)
         return found
 
+    def observed(self, record: Record) -> dict[int, ObservationRecord]:
+        """By lead, in hours: the newest observations that can lie beside a product."""
+        product = self._shelf.dataset(record)
+        reference_time = parse_time(record.reference_time)
+        newest = {
+            int(lead): self._observations.newest(reference_time + lead * _HOUR)
+            for lead in product["lead"].values
+        }
+        return {
+            lead: one
+            for lead, one in newest.items()
+            if one is not None and _is_comparable(product, lead, one)
+        }
+
     def catch_up(self, stopping: threading.Event) -> None:
         """``match_observation`` for every hour, newest first, until told to stop."""
         for valid_time in self._observations.times():

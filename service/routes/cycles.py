@@ -79,7 +79,7 @@ async def product(
     """`Accept` decides: `application/x-netcdf`, `image/png` with `lead`, `application/json` with `lat` and
     `lon`. A client that accepts anything gets what the parameters ask for, and NetCDF without parameters.
     """
-    record = await asyncio.to_thread(lambda: _record(service.store, reference_time, revision))
+    record = await asyncio.to_thread(lambda: find_record(service.store, reference_time, revision))
     media_type = choose_media_type(request.headers.get("accept"), _offers(lead, lat, lon))
     if media_type == NETCDF:
         return product_file(service, record, request)
@@ -158,7 +158,8 @@ def _time(store: Store, text: str) -> np.datetime64:
     return store.latest() if text == LATEST else parse_time(text)
 
 
-def _record(store: Store, reference_time: str, revision: int | None) -> Record:
+def find_record(store: Store, reference_time: str, revision: int | None) -> Record:
+    """The revision that a path and its parameters name. Raises RequestError and NotFound."""
     return store.record(_time(store, reference_time), revision)
 
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, Query
 
-from service.documents import VerificationDocument, verification_document
+from service.documents import (
+    VerificationDocument,
+    VerificationHistoryDocument,
+    history_document,
+    verification_document,
+)
 from service.errors import RequestError
 from service.ledger import Selection
 from service.routes.state import Service, problem_responses
@@ -60,6 +66,29 @@ async def verification(
     def add_up() -> VerificationDocument:
         _refuse_unknown(service, selection)
         return verification_document(selection, service.ledger.sums(selection, reliability=True))
+
+    return await asyncio.to_thread(add_up)
+
+
+@router.get(
+    "/verification/history",
+    summary="Scores of the model and of the raw forecast over time",
+    responses=problem_responses(400, 422, 500),
+)
+async def history(
+    service: Service,
+    span_hours: Annotated[int, Query(ge=1, le=24 * 366, description="Length of a span, in hours.")] = 24,
+    threshold: Annotated[float | None, Query(description="One threshold, in mm.")] = None,
+    lead: Annotated[int | None, Query(description="One lead, in hours; all together by default.")] = None,
+) -> VerificationHistoryDocument:
+    """A row for every source, model and threshold in every span of time in which anything was compared."""
+    selection = Selection(threshold_mm=threshold, lead_hours=lead)
+
+    def add_up() -> VerificationHistoryDocument:
+        _refuse_unknown(service, selection)
+        return history_document(
+            span_hours, service.ledger.history(selection, np.timedelta64(span_hours, "h"))
+        )
 
     return await asyncio.to_thread(add_up)
 

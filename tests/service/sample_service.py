@@ -13,12 +13,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from numpy.typing import NDArray
 
-from service.app import create_app
 from service.problems import MEDIA_TYPE
 from service.runtime import Runtime
+from service.server import Server
 from service.settings import Settings
 from tests.service.sample_artefact import write_artefact
 
@@ -42,7 +41,7 @@ def running(folder: Path, **settings: Any) -> Iterator[ServiceClient]:
     # The protocol is named because asyncio sets TCP_NODELAY only then; without it each answer takes 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(runtime), log_config=None, access_log=False))
+    server = Server(runtime)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
     thread.start()
     try:

@@ -121,6 +121,21 @@ def test_one_cycle_of_several_that_forecast_an_hour(ledger: Ledger) -> None:
         assert one.reliability[0].events == found
 
 
+def test_the_history_of_days(ledger: Ledger) -> None:
+    """The hour that ends at midnight is the last one of its day."""
+    midnight = np.datetime64("2026-11-24T00", "s")
+    for number, end in enumerate((midnight - HOUR, midnight, midnight + HOUR)):
+        match = replace(MATCH, valid_time=end, reference_time=end - 25 * HOUR)
+        ledger.record(match, [entry(10**number)])
+    days = ledger.history(Selection(threshold_mm=0.1), np.timedelta64(24, "h"))
+    assert [(start, one.contingency.hits, one.matches) for start, one in days] == [
+        (midnight - 24 * HOUR, 11, 2),
+        (midnight, 100, 1),
+    ]
+    hours = ledger.history(Selection(threshold_mm=0.1), np.timedelta64(1, "h"))
+    assert [start for start, _ in hours] == [midnight - 2 * HOUR, midnight - HOUR, midnight]
+
+
 def test_the_same_again_changes_nothing(ledger: Ledger) -> None:
     ledger.record(MATCH, [entry(5)])
     assert not ledger.record(MATCH, [entry(5)])

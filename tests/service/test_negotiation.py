@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.errors import NotAcceptable
-from service.negotiation import choose_media_type, matches, wait_seconds
+from service.negotiation import accepts_gzip, choose_media_type, matches, wait_seconds
 
 OFFERED = ("application/x-netcdf", "image/png", "application/json")
 
@@ -68,3 +68,21 @@ def test_prefer_wait(prefer: list[str], seconds: int | None) -> None:
 )
 def test_if_none_match(header: str | None, result: bool) -> None:
     assert matches(header, '"a"') is result
+
+
+@pytest.mark.parametrize(
+    ("header", "accepted"),
+    [
+        (None, False),
+        ("", False),
+        ("gzip", True),
+        ("gzip, deflate, br", True),
+        ("br;q=1, GZIP;q=0.5", True),
+        ("gzip;q=0", False),
+        ("*", True),
+        ("gzip;q=0, *", False),
+        ("identity", False),
+    ],
+)
+def test_gzip_where_it_is_accepted(header: str | None, accepted: bool) -> None:
+    assert accepts_gzip(header) is accepted

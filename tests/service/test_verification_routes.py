@@ -231,6 +231,43 @@ def test_bad_parameters_are_named(client: ServiceClient, parameters: dict[str, s
     assert problem(client.get("/verification", params=parameters), 400, "bad-request")["where"] == where
 
 
+def test_the_history_adds_up_to_the_scores(client: ServiceClient, tmp_path: Path) -> None:
+    day = 15
+    time = REFERENCE_TIME + day * DAY
+    publish(client, tmp_path, day)
+    values = {lead: sample_rain_mm(lead) for lead in (2, 3)}
+    paths = [write_dfs(tmp_path / "qpe", time + lead * HOUR, field) for lead, field in values.items()]
+    assert post(client, paths).status_code == 201
+    for parameters, lead in (({}, None), ({"lead": 3}, 3)):
+        answer = client.get("/verification/history", params={"threshold": 10} | parameters)
+        assert answer.status_code == 200, answer.text
+        spans = [one for one in answer.json()["scores"] if one["from"] == f"{time}Z"]
+        assert {one["source"] for one in spans} == {"model", "raw"}
+        for span in spans:
+            assert span["to"] == f"{time + DAY}Z"
+            expected = row(scores(client, day, threshold=10), source=span["source"], lead_hours=lead)
+            for name in (
+                "hits",
+                "misses",
+                "false_alarms",
+                "critical_success_index",
+                "matches",
+                "brier_score",
+            ):
+                assert span[name] == pytest.approx(expected[name])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "where"),
+    [({"threshold": "3"}, "threshold"), ({"lead": "99"}, "lead"), ({"span_hours": "0"}, "query span_hours")],
+)
+def test_a_history_of_what_is_not_there(
+    client: ServiceClient, parameters: dict[str, str], where: str
+) -> None:
+    document = problem(client.get("/verification/history", params=parameters), 400, "bad-request")
+    assert document["where"] == where
+
+
 def test_what_is_no_observation(client: ServiceClient) -> None:
     problem(client.post("/observations", content=b""), 400, "empty-input")
     problem(client.post("/observations", content=b"<html>"), 415, "unrecognised-format")

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +42,9 @@ def serve(_: argparse.Namespace) -> None:
         port=chosen.port,
         shutdown_grace_seconds=chosen.shutdown_grace_seconds,
     )
-    server.run()
+    # An interrupt from the keyboard is raised again once everything has stopped.
+    with suppress(KeyboardInterrupt):
+        server.run()
     if not server.started:
         sys.exit(_NOT_STARTED)
 

@@ -73,6 +73,7 @@ ENCODER: Final = (
     Line("transfer_fixed", "pre-trained, fixed (Figure 1)"),
     Line("transfer_full_rate", "pre-trained, full rate"),
     Line("transfer_skip", "pre-trained, half the rate, with the unmasked input added"),
+    Line("embedding_skip_scratch", "not pre-trained, with the unmasked input added"),
     Line("embedding_scratch", "same network, not pre-trained"),
     Line("internimage_p", "no masked embedding, not pre-trained"),
     Line("longer", "the same, fitted as long as both stages together"),

@@ -64,6 +64,7 @@ WHY: Final = (
     Row("embedding_scratch", SEEDS),
     Row("internimage_one_hot"),
     Row("transfer_skip", pretrained="pretrain_90_skip"),
+    Row("embedding_skip_scratch"),
     Row("transfer_fixed", pretrained="pretrain_90"),
     Row("transfer_full_rate", pretrained="pretrain_90"),
 )

@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_inbox_commands(add)
     _add_status(add)
-    add("models", "list the installed models", "List the installed models, their digests checked.")
+    _add_models_commands(add)
     add("settings", "list the settings", "List every setting with its default.")
     add("metrics", "list the Prometheus series", "List every Prometheus series with its labels.")
     return parser
@@ -118,6 +118,42 @@ def _add_status(add: Callable[..., argparse.ArgumentParser]) -> None:
     command.add_argument("--url", metavar="URL", help="of another service, such as http://host:8000")
     command.add_argument("--cycles", type=_count, default=8, metavar="N", help="how many (default: 8)")
     command.add_argument("--json", action="store_true", help="as JSON, for programs")
+
+
+def _add_models_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    module = "service.model_commands"
+    models = add(
+        "models",
+        "list the installed models, or change the active one",
+        "List the installed models, their digests checked, with the active one, its shadow, and who changed "
+        "these when; or change them, in the service that answers on RAINPOST_HOST and RAINPOST_PORT, or in "
+        "its database.",
+        module,
+    )
+    actions = models.add_subparsers(title="actions", metavar="ACTION")
+    activate = actions.add_parser(
+        "activate",
+        help="change the active model",
+        description="Check a model and let all jobs that come in from now on run it.",
+    )
+    activate.add_argument("model", metavar="NAME-VERSION", help="the model, as its folder is named")
+    shadow = actions.add_parser(
+        "shadow",
+        help="begin, change or end the shadow model",
+        description="Run a second model on every cycle after its product is published; it is scored, and not "
+        "published.",
+    )
+    shadow.add_argument("model", metavar="NAME-VERSION", help="the model, or none to end it")
+    withdraw = actions.add_parser(
+        "withdraw",
+        help="let the settings name the model again",
+        description="Withdraw a choice: RAINPOST_MODEL or RAINPOST_SHADOW_MODEL names the model again.",
+    )
+    withdraw.add_argument("role", choices=("active", "shadow"))
+    for action, command in ((activate, "activate"), (shadow, "shadow"), (withdraw, "withdraw")):
+        action.set_defaults(command=command)
+    for action in (activate, shadow):
+        action.add_argument("--expected", metavar="NAME-VERSION", help="only if this model has the role now")
 
 
 def _add_files(command: argparse.ArgumentParser) -> None:

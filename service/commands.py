@@ -13,15 +13,16 @@ from typing import Final
 from service.artefact import Artefact, digest_file, find_models
 from service.cycle import read_cycle
 from service.durability import write_durably
-from service.errors import ArtefactError, InputError
+from service.errors import InputError
 from service.inference import Inference
 from service.inspection import render
 from service.logs import configure_logs
-from service.runtime import Runtime, select_model
+from service.model_folder import identity_of, select_model
+from service.runtime import Runtime
 from service.series import describe
 from service.server import Server
 from service.settings import Settings
-from service.stages import Task, identity_of, origin_of, write_cycle_product
+from service.stages import Task, origin_of, write_cycle_product
 from service.submission import InputFile, Submission
 from service.times import compact_time, iso_time, parse_time
 
@@ -68,7 +69,7 @@ def correct(options: argparse.Namespace) -> None:
         )
     with _progress(f"inferring {len(cycle.leads_hours)} leads of {iso_time(cycle.reference_time)}"):
         probabilities = inference.infer(cycle.values)
-    origin = origin_of(cycle, Task(submission=submission, model=identity_of(inference)))
+    origin = origin_of(cycle, Task(submission=submission, model=identity_of(artefact)))
     options.out.mkdir(parents=True, exist_ok=True)
     target: Path = options.out / f"{artefact.manifest.name}_{compact_time(cycle.reference_time)}.nc"
     with _progress("writing"):
@@ -86,23 +87,6 @@ def inspect(options: argparse.Namespace) -> None:
     else:
         _, artefact = _load_model(options.model)
         _say(render(paths, artefact.manifest.cycle))
-
-
-def models(_: argparse.Namespace) -> None:
-    """List the installed models."""
-    for folder in find_models(Settings.load().models_folder):
-        try:
-            artefact = Artefact.load(folder)
-        except ArtefactError as error:
-            _say(f"{folder.name}\n  cannot be used: {error}")
-            continue
-        manifest = artefact.manifest
-        leads = ", ".join(str(lead) for lead in manifest.cycle.leads_hours)
-        _say(
-            f"{artefact.identity}\n  sha256    {artefact.model_sha256}"
-            f"\n  source    {manifest.cycle.source.name}\n  leads     {leads} h"
-            f"\n  trained   {manifest.training.statement}"
-        )
 
 
 def settings(_: argparse.Namespace) -> None:

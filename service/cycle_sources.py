@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, Protocol
 
 import httpx
@@ -24,7 +25,8 @@ from service.documents import (
 from service.errors import SettingsError, Unavailable
 from service.job_reader import JobReader
 from service.ledger import Ledger, Selection
-from service.runtime import select_model
+from service.model_choices import ModelChoices
+from service.model_folder import select_model
 from service.schedule import Schedule
 from service.settings import Settings
 from service.store import Store
@@ -136,13 +138,13 @@ def _open_local(settings: Settings) -> Iterator[LocalCycles]:
             expected="a service, or a data folder with products",
             got=f"{settings.host}:{settings.port}, {settings.data_folder}",
         )
-    leads_hours = read_manifest(select_model(settings.models_folder, settings.model))[0].cycle.leads_hours
     ledger = Ledger(settings.ledger_database_url)
     try:
         ledger.open()
+        leads_hours = read_manifest(_active_model(settings))[0].cycle.leads_hours
         jobs = JobReader(settings.job_database_url, CycleIndex(settings.data_folder / "work" / "cycles"))
         try:
-            states = CycleStates(Store(products), jobs, leads_hours, Schedule.of(settings))
+            states = CycleStates(Store(products), jobs, lambda: leads_hours, Schedule.of(settings))
             yield LocalCycles(settings, states, ledger)
         finally:
             jobs.close()
@@ -155,3 +157,15 @@ def _open_local(settings: Settings) -> Iterator[LocalCycles]:
         ) from error
     finally:
         ledger.close()
+
+
+def _active_model(settings: Settings) -> Path:
+    """Folder of the model that was chosen last, or that the settings name."""
+    choices = ModelChoices(settings.ledger_database_url)
+    try:
+        choice = choices.current().get("active")
+    finally:
+        choices.close()
+    if choice is not None and choice.model is not None and choice.chosen:
+        return settings.models_folder / choice.model
+    return select_model(settings.models_folder, settings.model)

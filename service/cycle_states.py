@@ -65,13 +65,13 @@ class JobBook(Protocol):
 
 
 class CycleStates:
-    """Reads the states; keeps none. now: UTC, in seconds."""
+    """Reads the states; keeps none. leads_hours: of the active model. now: UTC, in seconds."""
 
     def __init__(
         self,
         store: Store,
         jobs: JobBook,
-        leads_hours: tuple[int, ...],
+        leads_hours: Callable[[], tuple[int, ...]],
         schedule: Schedule,
         now: Callable[[], np.datetime64] = now_utc,
     ) -> None:
@@ -124,7 +124,7 @@ class CycleStates:
         return CycleState(
             reference_time=reference_time,
             state=state,
-            expected_leads=self._leads_hours,
+            expected_leads=self._leads_hours(),
             present_leads=records[-1].origin.leads_hours if records else (),
             records=records,
             jobs=jobs,
@@ -140,7 +140,7 @@ class CycleStates:
         expected: bool,
     ) -> State | None:
         if records:
-            whole = set(self._leads_hours) <= set(records[-1].origin.leads_hours)
+            whole = set(self._leads_hours()) <= set(records[-1].origin.leads_hours)
             return "published" if whole else "partial"
         if any(not job.finished for job in jobs):
             return "running"

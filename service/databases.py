@@ -1,11 +1,45 @@
-"""Addresses of databases."""
+"""Databases: their addresses, and connections that many threads and processes may use."""
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import sqlalchemy as sql
+from sqlalchemy import event
+
+WRITES: Final = "rainpost_writes"
+"""Execution option of transactions that write."""
+
+_SQLITE_WAIT_SECONDS: Final = 60
+
+
+def open_engine(url: str) -> sql.Engine:
+    """Connections to the database of a URL, SQLite or PostgreSQL; none is made yet."""
+    # A connection may have been lost since it was used last.
+    engine = sql.create_engine(with_driver(url), pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+        _write_in_turn(engine)
+    return engine
 
 
 def with_driver(url: str) -> sql.URL:
     """The URL of a setting with the driver that is installed for PostgreSQL."""
     parsed = sql.make_url(url)
     return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
+
+
+def _write_in_turn(engine: sql.Engine) -> None:
+    """Let SQLite wait for other writers, and readers read meanwhile."""
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        # Python's driver begins a transaction at its first change, when what was read before may be old.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA busy_timeout={1000 * _SQLITE_WAIT_SECONDS}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: sql.Connection) -> None:
+        writes = connection.get_execution_options().get(WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -11,7 +11,14 @@ import httpx
 import numpy as np
 
 from service.documents import CycleDocument, TakenDocument, cycle_document, taken_document
-from service.errors import Conflict, QueueFull, RainpostError, Unavailable
+from service.errors import (
+    Conflict,
+    ModelRefused,
+    PreconditionFailed,
+    QueueFull,
+    RainpostError,
+    Unavailable,
+)
 from service.ingest import Source
 from service.problems import Problem
 from service.runtime import Runtime
@@ -112,12 +119,15 @@ def _answers(client: httpx.Client) -> bool:
 
 def refusal(answer: httpx.Response) -> RainpostError:
     """The error behind a problem document, or one that shows what came instead."""
-    kinds = {kind.status: kind for kind in (Conflict, QueueFull, Unavailable)}
-    kind = kinds.get(answer.status_code, RainpostError)
+    kinds = (Conflict, ModelRefused, PreconditionFailed, QueueFull, Unavailable)
     try:
         problem = Problem.model_validate_json(answer.content)
     except ValueError:
+        # A proxy in between, for instance, does not say more than the status.
+        by_status = {kind.status: kind for kind in kinds}
+        kind = by_status.get(answer.status_code, RainpostError)
         return kind("the service refused", where=str(answer.url), got=answer.text[:200])
+    kind = {kind.reason: kind for kind in kinds}.get(problem.reason, RainpostError)
     return kind(
         problem.detail,
         where=problem.where,

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.artefact import Artefact, Score
 from service.contingency import SCORES
 from service.cycle_states import CycleState
 from service.cycle_states import State as CycleStateName
@@ -139,32 +138,6 @@ class TakenDocument(BaseModel):
     leads_hours: tuple[int, ...] = Field(description="Leads that they make whole.")
     job: str | None = Field(description="Where the job of these files is, if there is one.")
     cycle: str
-
-
-class ModelDocument(BaseModel):
-    """An installed model. ``problem`` says why its manifest cannot be used; the rest is then empty."""
-
-    folder: str
-    loaded: bool = Field(description="Whether this is the model that answers.")
-    provider: str | None = Field(default=None, description="Where it runs, if it is loaded.")
-    name: str | None = None
-    version: str | None = None
-    sha256: str | None = Field(default=None, description="Of model.onnx.")
-    source: str | None = Field(default=None, description="The forecast model whose files it takes.")
-    leads_hours: tuple[int, ...] = ()
-    channels: tuple[str, ...] = ()
-    thresholds_mm: tuple[float, ...] = ()
-    trained_on: str | None = None
-    simulated: bool | None = Field(default=None, description="Whether it was trained on simulated cycles.")
-    statement: str | None = None
-    scores: tuple[Score, ...] = ()
-    problem: Problem | None = None
-
-
-class ModelsDocument(BaseModel):
-    """The models on the shelf."""
-
-    models: tuple[ModelDocument, ...]
 
 
 class CheckDocument(BaseModel):
@@ -392,27 +365,6 @@ def _job_of_cycle(job: Job) -> CycleJobDocument:
 
 def _stages(job: Job) -> tuple[StageDocument, ...]:
     return tuple(StageDocument(name=one.name, started=one.started, ended=one.ended) for one in job.stages)
-
-
-def model_document(artefact: Artefact, *, loaded: bool, provider: str | None) -> ModelDocument:
-    """A model as it is shown."""
-    manifest = artefact.manifest
-    return ModelDocument(
-        folder=artefact.folder.name,
-        loaded=loaded,
-        provider=provider,
-        name=manifest.name,
-        version=manifest.version,
-        sha256=artefact.model_sha256,
-        source=manifest.cycle.source.name,
-        leads_hours=manifest.cycle.leads_hours,
-        channels=manifest.cycle.channels,
-        thresholds_mm=manifest.thresholds_mm,
-        trained_on=manifest.training.data,
-        simulated=manifest.training.simulated,
-        statement=manifest.training.statement,
-        scores=manifest.scores,
-    )
 
 
 def product_path(reference_time: str, revision: int) -> str:

@@ -3,6 +3,7 @@
 RainpostError
 ├── SettingsError                bad-settings          an unknown or invalid setting
 ├── ArtefactError                bad-artefact          a model folder that cannot be trusted
+├── ModelRefused                 model-refused         a model that cannot take the role it was chosen for
 ├── InputError                   bad-input             what the user sent cannot be used
 │   ├── RequestError             bad-request           the request itself is malformed
 │   ├── EmptyInput               empty-input           no bytes, or no file
@@ -23,6 +24,7 @@ RainpostError
 ├── NotFound                     not-found             no such job, cycle, lead or product
 ├── NotAcceptable                not-acceptable        no representation of the asked media type
 ├── Conflict                     conflict              the state does not allow what was asked for
+├── PreconditionFailed           precondition-failed   the state is not the one that the client expected
 ├── QueueFull                    queue-full            more jobs wait than the limit allows
 ├── Unavailable                  unavailable           the service cannot take work for a while
 ├── InferenceError               inference-failed      the runtime failed or returned impossible values
@@ -95,6 +97,13 @@ class ArtefactError(RainpostError):
     """A model folder that cannot be trusted: checksum, schema, provider or golden case."""
 
     reason = "bad-artefact"
+
+
+class ModelRefused(RainpostError):
+    """A model that cannot take the role it was chosen for; the one before keeps it."""
+
+    reason = "model-refused"
+    status = 422
 
 
 class InputError(RainpostError):
@@ -224,6 +233,13 @@ class Conflict(RainpostError):
 
     reason = "conflict"
     status = 409
+
+
+class PreconditionFailed(RainpostError):
+    """The state is not the one that the client expected: somebody else changed it."""
+
+    reason = "precondition-failed"
+    status = 412
 
 
 class QueueFull(RainpostError):

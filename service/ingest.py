@@ -76,6 +76,7 @@ class Taken:
 class Ingest:
     """Looks at an inbox for one cycle at a time; safe to use from several threads.
 
+    specification: of the model that is active when a cycle is looked at.
     folder: where files of an inbox on another machine are kept until their cycle is whole.
     """
 
@@ -86,7 +87,7 @@ class Ingest:
         jobs: Jobs,
         store: Store,
         workers: Workers,
-        specification: CycleSpecification,
+        specification: Callable[[], CycleSpecification],
         task: Callable[[Submission], Task],
         minimum_leads: int | None,
         schedule: Schedule,
@@ -100,8 +101,7 @@ class Ingest:
         self._workers = workers
         self._specification = specification
         self._task = task
-        every = len(specification.leads_hours)
-        self._minimum_leads = min(minimum_leads or every, every)
+        self._minimum_leads = minimum_leads
         self._schedule = schedule
         self._folder = folder
         self._now = now
@@ -171,10 +171,12 @@ class Ingest:
     ) -> Taken:
         folder = self._folder / compact_time(reference_time)
         paths = [self._at_hand(file, folder) for file in settled]
-        found = self._survey(paths, reference_time)
+        specification = self._specification()
+        found = self._survey(paths, reference_time, specification)
         usable = [path for path, is_usable in zip(paths, found.usable, strict=True) if is_usable]
         leads = found.leads_hours
-        if len(leads) < (self._minimum_leads if impatient else len(self._specification.leads_hours)):
+        every = len(specification.leads_hours)
+        if len(leads) < (min(self._minimum_leads or every, every) if impatient else every):
             return Taken(reference_time, "incomplete", len(usable), leads)
         inputs = [self._input(path) for path in usable]
         task = self._task(Submission.of(inputs, iso_time(reference_time)))
@@ -188,7 +190,7 @@ class Ingest:
             source=source,
             priority=self._priority(reference_time, source),
         )
-        if len(leads) == len(self._specification.leads_hours):
+        if len(leads) == every:
             shutil.rmtree(folder, ignore_errors=True)
         again = known is not None and known.created == job.created
         return Taken(reference_time, "known" if again else "submitted", len(usable), leads, job.id)
@@ -207,10 +209,13 @@ class Ingest:
             copy.replace(path)
         return path
 
-    def _survey(self, paths: list[Path], reference_time: np.datetime64) -> Survey:
-        specification = self._specification.model_dump_json()
+    def _survey(
+        self, paths: list[Path], reference_time: np.datetime64, specification: CycleSpecification
+    ) -> Survey:
         try:
-            found = self._workers.run(survey, paths, specification, iso_time(reference_time))
+            found = self._workers.run(
+                survey, paths, specification.model_dump_json(), iso_time(reference_time)
+            )
         except WorkerDied as error:
             found = Survey((False,) * len(paths), (), (str(error),))
         for fault in found.faults:

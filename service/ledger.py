@@ -14,16 +14,11 @@ from typing import Any, Final
 
 import numpy as np
 import sqlalchemy as sql
-from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.contingency import Contingency
-from service.databases import with_driver
+from service.databases import WRITES, open_engine
 from service.verification_counts import ReliabilityBin, Source, Sum, ThresholdCounts
-
-_SQLITE_WAIT_SECONDS: Final = 60
-_WRITES: Final = "rainpost_writes"
-"""Execution option of transactions that write."""
 
 _COUNTS: Final = tuple(field.name for field in fields(Contingency))
 
@@ -109,10 +104,7 @@ class Ledger:
     """The tables in the database of a URL. Many threads and processes may use it at the same time."""
 
     def __init__(self, url: str) -> None:
-        # A connection may have been lost since it was used last.
-        self._engine = sql.create_engine(with_driver(url), pool_pre_ping=True)
-        if self._engine.dialect.name == "sqlite":
-            _write_in_turn(self._engine)
+        self._engine = open_engine(url)
 
     def open(self) -> None:
         """Make the tables that are not there."""
@@ -133,7 +125,7 @@ class Ledger:
         All in one transaction: a kill leaves all or nothing. An entry is passed over where the ledger has
         its revisions already, or a newer one of either: whoever compared that one read newer state.
         """
-        with self._engine.execution_options(**{_WRITES: True}).begin() as connection:
+        with self._engine.execution_options(**{WRITES: True}).begin() as connection:
             self._lock(connection, match.valid_time)
             known = _revisions(connection, match.valid_time)
             fresh = [entry for entry in entries if _is_newer(match, known.get(_identity(match, entry)))]
@@ -231,23 +223,6 @@ class Ledger:
             row = insert(_TOTAL).values(**key, **_numbers(one.contingency))
             added = {name: _TOTAL.c[name] + row.excluded[name] for name in _COUNTS}
             connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=added))
-
-
-def _write_in_turn(engine: sql.Engine) -> None:
-    """Let SQLite wait for other writers, and readers read meanwhile."""
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _: Any) -> None:
-        # Python's driver begins a transaction at its first change, when what was read before may be old.
-        connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(f"PRAGMA busy_timeout={1000 * _SQLITE_WAIT_SECONDS}")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: sql.Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _seconds(time: np.datetime64) -> int:

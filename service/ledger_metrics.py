@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -36,13 +36,13 @@ class LedgerCollector(Collector):
     The last days end with the newest period that was verified: late observations make the scores old, not
     absent, and ``rainpost_last_verified_time_seconds`` tells how old.
 
-    expected: sums of nothing for what will be counted one day. What comes into being at its first count has
-    not increased, as Prometheus sees it.
+    expected: gives sums of nothing for what will be counted one day. What comes into being at its first
+    count has not increased, as Prometheus sees it.
     """
 
-    def __init__(self, ledger: Ledger, expected: Sequence[Sum] = ()) -> None:
+    def __init__(self, ledger: Ledger, expected: Callable[[], Sequence[Sum]] = list) -> None:
         self._ledger = ledger
-        self._expected = {_key(one): one for one in expected}
+        self._expected = expected
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: to register the collector is not to read the ledger."""
@@ -62,7 +62,9 @@ class LedgerCollector(Collector):
 
     def _totals(self) -> list[Metric]:
         cells = SERIES["verification_cells"].counters()
-        totals = self._expected | {_key(one): one for one in self._ledger.totals()}
+        totals = {_key(one): one for one in self._expected()} | {
+            _key(one): one for one in self._ledger.totals()
+        }
         for one in totals.values():
             for outcome, name in _OUTCOMES.items():
                 cells.add_metric([*_place(one), outcome], getattr(one.contingency, name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,14 +31,17 @@ class TakenObservation:
 
 
 class Observing:
-    """Reads observations in worker processes and hands them to the verification."""
+    """Reads observations in worker processes and hands them to the verification.
+
+    specification: of the model that is active when an observation comes in.
+    """
 
     def __init__(
         self,
         verification: Verification,
         metrics: Metrics,
         workers: Workers,
-        specification: CycleSpecification,
+        specification: Callable[[], CycleSpecification],
         weights_folder: Path,
     ) -> None:
         self._verification = verification
@@ -54,13 +57,14 @@ class Observing:
 
         Raises the errors of ``read_observation`` and ``WorkerDied``.
         """
+        specification = self._specification()
         try:
             with self._metrics.time_stage("observe"):
                 read = [
                     self._workers.run(
                         read_observation,
                         path,
-                        self._specification,
+                        specification,
                         valid_time=valid_time,
                         weights_folder=self._weights_folder,
                     )
@@ -71,7 +75,7 @@ class Observing:
             raise
         with self._metrics.time_stage("verify"):
             taken = [
-                TakenObservation(*self._verification.take(observation, file, path, self._specification))
+                TakenObservation(*self._verification.take(observation, file, path, specification))
                 for observation, (file, path) in zip(read, files, strict=True)
             ]
         for one in taken:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.artefact import Artefact, find_models, read_manifest
 from service.cycle_states import CycleStates
 from service.decoding import warm_up
 from service.durability import exclusive
@@ -25,17 +24,20 @@ from service.jobs import Jobs
 from service.ledger import Ledger
 from service.ledger_metrics import LedgerCollector, expected_sums
 from service.metrics import Metrics
+from service.model_choices import ModelChoices
+from service.models import Models
 from service.observation_folder import ObservationFolder, ObservationWatch
 from service.observation_store import ObservationStore
 from service.observing import Observing
 from service.presence import Presence
 from service.publications import Publications
+from service.rollout import Rollout
 from service.schedule import Schedule
 from service.settings import Settings
 from service.shelf import Shelf
-from service.stages import Stages, Task, identity_of
+from service.stages import Stages, Task
 from service.state_metrics import StateCollector
-from service.store import ModelIdentity, Store
+from service.store import Store
 from service.submission import Submission
 from service.verification import Verification
 from service.versions import rainpost_version
@@ -61,21 +63,18 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.inference = Inference(
-            Artefact.load(select_model(settings.models_folder, settings.model)),
-            settings.provider,
-            settings.threads,
-        )
+        self.choices = ModelChoices(settings.ledger_database_url)
         self.store = Store(settings.data_folder / "products")
         self.shelf = Shelf(self.store)
         self.metrics = Metrics()
-        self.model: ModelIdentity = identity_of(self.inference)
+        self.models = Models(settings, self.choices)
+        self.rollout = Rollout(settings, self.choices, self.models.prove)
         self.presence = Presence(settings.data_folder, shared=settings.shares_work)
         self._uploads = settings.data_folder / "work" / "uploads"
         self._workers = Workers(settings.jobs_at_once, settings.decode_timeout_seconds)
         self.ledger = Ledger(settings.ledger_database_url)
         self.metrics.registry.register(
-            LedgerCollector(self.ledger, expected_sums(self.inference.artefact.manifest))
+            LedgerCollector(self.ledger, lambda: expected_sums(self.inference.artefact.manifest))
         )
         observations = ObservationStore(settings.data_folder / "observations")
         verification = Verification(self.store, self.shelf, observations, self.ledger)
@@ -87,7 +86,7 @@ class Runtime:
             verification,
             self.metrics,
             self._workers,
-            self.inference.artefact.manifest.cycle,
+            lambda: self.models.specification,
             settings.data_folder / "weights",
         )
         self._watch = ObservationWatch(
@@ -99,7 +98,7 @@ class Runtime:
             lambda: self.presence.leads("observations"),
         )
         stages = Stages(
-            self.inference,
+            self.models,
             self.store,
             self.metrics,
             self._workers,
@@ -109,7 +108,7 @@ class Runtime:
         )
         self.jobs = Jobs(settings, self.presence, stages, self.store, self.metrics, self._workers)
         self.cycles = CycleStates(
-            self.store, self.jobs, self.inference.artefact.manifest.cycle.leads_hours, Schedule.of(settings)
+            self.store, self.jobs, lambda: self.models.leads_hours, Schedule.of(settings)
         )
         self.ingest = self._open_inbox(Schedule.of(settings))
         self._ingest_watch = IngestWatch(
@@ -118,15 +117,14 @@ class Runtime:
         self.metrics.identify(rainpost_version())
         self.metrics.registry.register(
             StateCollector(
-                self.inference,
-                self.model,
-                self.store,
-                observations,
-                self.jobs,
-                self.cycles,
-                settings.data_folder,
+                self.models, self.store, observations, self.jobs, self.cycles, settings.data_folder
             )
         )
+
+    @property
+    def inference(self) -> Inference:
+        """The active model."""
+        return self.models.active
 
     def start(self, *, watch: bool = True) -> None:
         """Begin to take jobs.
@@ -141,12 +139,22 @@ class Runtime:
         with exclusive(self.settings.data_folder / "work" / ".opening"):
             self._open_database()
             self.jobs.start()
+            self._settle()
         self._remove_broken_uploads()
         self._workers.warm(warm_up)
         if watch:
             self._watch.start()
             self._ingest_watch.start()
         _logger.info("ready with %s on %s", self.inference.artefact.identity, self.settings.provider)
+
+    def _settle(self) -> None:
+        """Agree with the other processes on the models, once this one belongs to them."""
+        try:
+            self.rollout.settle()
+            self.models.start()
+        except Exception:
+            self.jobs.stop()
+            raise
 
     def stop(self) -> None:
         """End jobs and processes; what is not done goes on at the next start."""
@@ -156,6 +164,8 @@ class Runtime:
         self._workers.close()
         self._watch.join()
         self._ingest_watch.join()
+        self.models.stop()
+        self.choices.close()
         self.ledger.close()
 
     def _open_inbox(self, schedule: Schedule) -> Ingest | None:
@@ -168,7 +178,7 @@ class Runtime:
             self.jobs,
             self.store,
             self._workers,
-            self.inference.artefact.manifest.cycle,
+            lambda: self.models.specification,
             self.task,
             settings.minimum_leads,
             schedule,
@@ -176,8 +186,12 @@ class Runtime:
         )
 
     def task(self, submission: Submission) -> Task:
-        """What a job of the submission is to do, with the model and the limits of now."""
-        return Task(submission=submission, model=self.model, minimum_leads=self.settings.minimum_leads)
+        """What a job of the submission is to do, with the models and the limits of now.
+
+        Raises ``Unavailable`` where the active model cannot be loaded.
+        """
+        model, _ = self.models.for_new_job()
+        return Task(submission=submission, model=model, minimum_leads=self.settings.minimum_leads)
 
     def admit(self) -> None:
         """Whether a submission may come in. Raises ``QueueFull`` and ``Unavailable``."""
@@ -206,6 +220,7 @@ class Runtime:
         try:
             bind(self.settings.data_folder, self.settings.job_database_url)
             self.ledger.open()
+            self.choices.open()
         except SQLAlchemyError as error:
             raise SettingsError(
                 "the database cannot be opened",
@@ -239,40 +254,14 @@ class Runtime:
         except Exception as error:  # noqa: BLE001
             # Whatever the database driver raises means the same here: no job can be taken.
             queue = f"the job database does not answer: {type(error).__name__}"
-        difference = self.inference.golden_difference
+        active, unusable = self.inference, self.models.fault("active")
+        proven = f"{active.artefact.identity} on {active.provider}, golden case within "
         return [
             Check(
                 "model",
-                passed=True,
-                detail=f"{self.inference.artefact.identity} on {self.settings.provider}, golden case within "
-                f"{difference:.1e}",
+                unusable is None,
+                f"{proven}{active.golden_difference:.1e}" if unusable is None else str(unusable),
             ),
             Check("data_folder", writable, "writable" if writable else f"{data_folder} is not writable"),
             Check("queue", not queue, queue or "open"),
         ]
-
-
-def select_model(folder: Path, choice: str | None) -> Path:
-    """The model folder to serve: by its full name, by its name alone (highest version) or the only name.
-
-    Raises ``SettingsError`` where the choice is empty or not clear, ``ArtefactError`` for a bad manifest.
-    """
-    found = find_models(folder)
-    exact = [path for path in found if path.name == choice]
-    if exact:
-        return exact[0]
-    candidates = [path for path in found if choice is None or path.name.rpartition("-")[0] == choice]
-    names = {path.name.rpartition("-")[0] for path in candidates}
-    if len(names) != 1:
-        raise SettingsError(
-            "no such model" if choice else "no model" if not found else "more than one model to choose from",
-            where="RAINPOST_MODEL" if found else f"RAINPOST_MODELS_FOLDER, {folder}",
-            expected=", ".join(path.name for path in found) or "a folder <name>-<version> with a manifest",
-            got=choice or "",
-            advice="" if found else "train and export one, or install one there",
-        )
-    return max(candidates, key=_version)
-
-
-def _version(folder: Path) -> tuple[int, ...]:
-    return tuple(int(part) for part in read_manifest(folder)[0].version.split("."))

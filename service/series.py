@@ -110,8 +110,9 @@ SERIES: Final = {
         _gauge("rainpost_build_info", ("version",), "The version of the service"),
         _gauge(
             "rainpost_model_info",
-            ("name", "version", "sha256", "provider", "required"),
-            "The loaded model, the provider that it runs on now, and the one that the settings require",
+            ("role", "name", "version", "sha256", "provider", "required"),
+            "The active model and its shadow, the provider that each runs on now, and the one that the "
+            "settings require",
         ),
         # The queue, and what it stands on.
         _gauge("rainpost_job_database_up", (), "Whether the database of the jobs answers"),

@@ -41,8 +41,15 @@ class Settings(BaseSettings):
     )
     model: str | None = Field(
         default=None,
-        description="The model to serve: `<name>-<version>`, or a name for its highest version. Needed where "
-        "the folder holds models of more than one name.",
+        description="The model to serve as long as nobody has chosen one (`PUT /models/active`, `rainpost "
+        "models activate`): `<name>-<version>`, or a name for its highest version. Needed where the folder "
+        "holds models of more than one name.",
+    )
+    shadow_model: str | None = Field(
+        default=None,
+        description="A second model that runs on every cycle after its product is published, and is scored "
+        "beside it without being published, as long as nobody has chosen one (`PUT /models/shadow`, "
+        "`rainpost models shadow`). None by default.",
     )
     data_folder: Path = Field(
         default=Path("data"),

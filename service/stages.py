@@ -30,6 +30,7 @@ from service.errors import ArtefactError, InferenceError, MissingValues
 from service.gate import GateLimits, judge, measure
 from service.inference import Inference
 from service.metrics import Metrics
+from service.models import Models
 from service.problems import Problem
 from service.product import Provenance, build_product, write_product
 from service.shelf import NETCDF_LOCK
@@ -51,7 +52,7 @@ _SHORT_ID: Final = 12
 
 
 class Task(BaseModel):
-    """What a job is to do: the files, and the model that was loaded when they were accepted.
+    """What a job is to do: the files, and the model that was active when they were accepted.
 
     minimum_leads: with how many leads the cycle may be published; None: with all of them and no less.
     """
@@ -68,7 +69,7 @@ class Stages:
 
     def __init__(
         self,
-        inference: Inference,
+        models: Models,
         store: Store,
         metrics: Metrics,
         workers: Workers,
@@ -77,7 +78,7 @@ class Stages:
         data_folder: Path,
         limits: GateLimits,
     ) -> None:
-        self._inference = inference
+        self._models = models
         self._store = store
         self._metrics = metrics
         self._workers = workers
@@ -103,10 +104,11 @@ class Stages:
         """See that model and files are those of the submission.
 
         Raises ``DigestMismatch`` for a file that changed since it was submitted and ``ArtefactError`` for
-        another model than the task's.
+        a model that is not installed any more.
         """
         with self._metrics.time_stage("collect"):
-            self._check_model(task)
+            # Loaded now, so that a model which is gone is known of before anything else is done.
+            self._models.inference(task.model)
             self._locate(job, task)
 
     def decode(self, job: str, task: Task) -> str:
@@ -120,7 +122,7 @@ class Stages:
             reference_time = self._workers.run(
                 decode_to_file,
                 self._locate(job, task),
-                self._inference.artefact.manifest.cycle.model_dump_json(),
+                self._models.inference(task.model).artefact.manifest.cycle.model_dump_json(),
                 self._weights_folder,
                 task.submission.reference_time,
                 task.minimum_leads,
@@ -130,19 +132,21 @@ class Stages:
             self._locate(job, task)
         return reference_time
 
-    def infer(self, job: str) -> None:
+    def infer(self, job: str, task: Task) -> None:
         """Probabilities of the decoded cycle. Raises ``InferenceError``."""
         folder = self.folder(job)
         with self._metrics.time_stage("infer"):
-            probabilities = self._inference.infer(load_cycle(folder / _CYCLE).values)
+            inference = self._models.inference(task.model)
+            probabilities = inference.infer(load_cycle(folder / _CYCLE).values)
             write_durably(folder / _PROBABILITIES, lambda path: save_array(path, probabilities))
 
-    def check(self, job: str) -> None:
+    def check(self, job: str, task: Task) -> None:
         """Measure the cycle and its probabilities. Raises ``GateRefused`` for what must not be published."""
         folder = self.folder(job)
         with self._metrics.time_stage("check"):
             cycle, probabilities = self._results(job)
-            health = measure(cycle, probabilities, self._inference.artefact.manifest)
+            manifest = self._models.inference(task.model).artefact.manifest
+            health = measure(cycle, probabilities, manifest)
             text = health.model_dump_json(indent=1)
             write_durably(folder / _HEALTH, lambda path: path.write_text(text))
             judge(health, self._limits)
@@ -151,14 +155,15 @@ class Stages:
         """Publish the product of the cycle, once however often it is called."""
         cycle, probabilities = self._results(job)
         origin = origin_of(cycle, task)
+        inference = self._models.inference(task.model)
         with self._metrics.time_stage("publish"):
             return self._store.publish(
                 cycle.reference_time,
                 origin,
                 lambda path, revision: write_cycle_product(
-                    path, revision, cycle, probabilities, self._inference, origin
+                    path, revision, cycle, probabilities, inference, origin
                 ),
-                summarise(cycle, probabilities, self._inference.artefact.manifest),
+                summarise(cycle, probabilities, inference.artefact.manifest),
             )
 
     def verify(self, reference_time: str, revision: int) -> int:
@@ -177,7 +182,7 @@ class Stages:
         aside = cycle_folder / job[:_SHORT_ID]
         aside.mkdir(parents=True, exist_ok=True)
         if (folder / _CYCLE).exists() and (folder / _PROBABILITIES).exists():
-            with suppress(InferenceError, MissingValues):
+            with suppress(ArtefactError, InferenceError, MissingValues):
                 self._write_product(job, task, aside / _PRODUCT)
         for name in (_CYCLE, _PROBABILITIES, _HEALTH):
             with suppress(FileNotFoundError):
@@ -210,38 +215,17 @@ class Stages:
     def _write_product(self, job: str, task: Task, target: Path) -> None:
         """A product of revision 0, which no published one has."""
         cycle, probabilities = self._results(job)
-        origin = origin_of(cycle, task)
+        origin, inference = origin_of(cycle, task), self._models.inference(task.model)
         write_durably(
             target,
-            lambda path: write_cycle_product(path, 0, cycle, probabilities, self._inference, origin),
+            lambda path: write_cycle_product(path, 0, cycle, probabilities, inference, origin),
         )
-
-    def _check_model(self, task: Task) -> None:
-        loaded = identity_of(self._inference)
-        if task.model != loaded:
-            raise ArtefactError(
-                "the job was accepted for another model than the one that is loaded now",
-                expected=f"{task.model.name}-{task.model.version}",
-                got=f"{loaded.name}-{loaded.version}",
-                advice="submit the files again",
-            )
 
 
 def save_array(path: Path, array: NDArray[np.float32]) -> None:
     """As ``numpy.save``, to a file of exactly this name."""
     with path.open("wb") as file:
         np.save(file, array)
-
-
-def identity_of(inference: Inference) -> ModelIdentity:
-    """The loaded model."""
-    artefact = inference.artefact
-    return ModelIdentity(
-        name=artefact.manifest.name,
-        version=artefact.manifest.version,
-        sha256=artefact.model_sha256,
-        manifest_sha256=artefact.sha256,
-    )
 
 
 def origin_of(cycle: CycleInput, task: Task) -> Origin:

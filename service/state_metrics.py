@@ -15,12 +15,13 @@ import numpy as np
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from service.artefact import Artefact
 from service.cycle_states import CycleStates
-from service.inference import Inference
 from service.jobs import Jobs
+from service.models import Models
 from service.observation_store import ObservationStore
 from service.series import SERIES
-from service.store import ModelIdentity, Record, Store
+from service.store import Record, Store
 
 _logger = logging.getLogger(__name__)
 
@@ -37,16 +38,14 @@ class StateCollector(Collector):
 
     def __init__(
         self,
-        inference: Inference,
-        model: ModelIdentity,
+        models: Models,
         store: Store,
         observations: ObservationStore,
         jobs: Jobs,
         cycles: CycleStates,
         data_folder: Path,
     ) -> None:
-        self._inference = inference
-        self._model = model
+        self._models = models
         self._store = store
         self._observations = observations
         self._jobs = jobs
@@ -76,9 +75,12 @@ class StateCollector(Collector):
 
     def _model_info(self) -> list[Metric]:
         info = SERIES["model_info"].gauges()
-        model = self._model
-        provider = self._inference.runtime_provider.removesuffix("ExecutionProvider").lower()
-        info.add_metric([model.name, model.version, model.sha256, provider, self._inference.provider], 1.0)
+        active, shadow = self._models.active, self._models.shadow
+        provider = active.runtime_provider.removesuffix("ExecutionProvider").lower()
+        info.add_metric(["active", *_labels(active.artefact), provider, active.provider], 1.0)
+        if shadow is not None:
+            # It runs in a process of its own, which does not start on another provider.
+            info.add_metric(["shadow", *_labels(shadow), active.provider, active.provider], 1.0)
         return [info]
 
     def _queue(self) -> list[Metric]:
@@ -127,7 +129,7 @@ class StateCollector(Collector):
     def _leads(self, record: Record) -> Metric:
         leads = SERIES["cycle_leads"].gauges()
         present = len(record.origin.leads_hours)
-        missing = set(self._inference.artefact.manifest.cycle.leads_hours) - set(record.origin.leads_hours)
+        missing = set(self._models.leads_hours) - set(record.origin.leads_hours)
         leads.add_metric(["present"], present)
         leads.add_metric(["missing"], len(missing))
         return leads
@@ -136,6 +138,10 @@ class StateCollector(Collector):
         newest = SERIES["last_observation_time_seconds"].gauges()
         newest.add_metric([], _seconds(self._observations.newest_time()))
         return [newest]
+
+
+def _labels(artefact: Artefact) -> list[str]:
+    return [artefact.manifest.name, artefact.manifest.version, artefact.model_sha256]
 
 
 def _health(record: Record) -> list[Metric]:

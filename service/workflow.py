@@ -96,7 +96,7 @@ class Workflow:
         DBOS.update_workflow_attributes(job_id, {CYCLE: decoded["value"]}, merge=True)
         with log_subject(cycle=decoded["value"]):
             for name, function in (("infer", self._stages.infer), ("check", self._stages.check)):
-                done = _step(name, lambda function=function: function(job_id))  # type: ignore[misc]
+                done = _step(name, lambda function=function: function(job_id, task))  # type: ignore[misc]
                 if "problem" in done:
                     return self._kept_aside(job_id, task, decoded["value"], done)
             published = _step("publish", lambda: self._publish(job_id, task))

@@ -1,42 +1,24 @@
-"""The service about itself: models, health, version, metrics, documentation."""
+"""The service about itself: health, version, metrics, documentation."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from service.artefact import Artefact, find_models, read_manifest
 from service.documents import (
     CheckDocument,
     LivenessDocument,
-    ModelDocument,
-    ModelsDocument,
     ReadinessDocument,
     VersionDocument,
-    model_document,
 )
-from service.errors import ArtefactError
-from service.problems import problem_of
 from service.reference_page import render_reference
 from service.routes.state import Service
-from service.runtime import Runtime
 from service.versions import dependency_versions, rainpost_version
 
 router = APIRouter(tags=["service"])
-
-
-@router.get("/models", summary="Installed models")
-async def models(service: Service) -> ModelsDocument:
-    """The models on the shelf, what they were trained on and how they scored; one of them is loaded."""
-
-    def find() -> list[ModelDocument]:
-        return [_describe(folder, service) for folder in find_models(service.settings.models_folder)]
-
-    return ModelsDocument(models=tuple(await asyncio.to_thread(find)))
 
 
 @router.get("/livez", summary="Whether the process answers")
@@ -90,15 +72,3 @@ async def docs(request: Request) -> HTMLResponse:
 async def openapi(request: Request) -> JSONResponse:
     """The OpenAPI document."""
     return JSONResponse(request.app.openapi())
-
-
-def _describe(folder: Path, service: Runtime) -> ModelDocument:
-    loaded = folder == service.inference.artefact.folder
-    if loaded:
-        return model_document(service.inference.artefact, loaded=True, provider=service.settings.provider)
-    try:
-        # Digests are checked when a model is loaded, not each time the shelf is listed.
-        manifest, digest = read_manifest(folder)
-    except ArtefactError as error:
-        return ModelDocument(folder=folder.name, loaded=False, problem=problem_of(error))
-    return model_document(Artefact(folder, manifest, digest), loaded=False, provider=None)

@@ -368,6 +368,8 @@ def test_the_documentation_lists_every_route(client: ServiceClient) -> None:
         "/verification",
         "/verification/history",
         "/models",
+        "/models/active",
+        "/models/shadow",
         "/livez",
         "/readyz",
         "/version",

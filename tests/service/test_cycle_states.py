@@ -61,7 +61,9 @@ class Desk:
 
     def states(self, *jobs: Job) -> CycleStates:
         schedule = Schedule((0, 6, 12, 18), 6 * HOUR, 24 * HOUR, expects=self.expects)
-        return CycleStates(self.store, cast("Jobs", KnownJobs(*jobs)), LEADS, schedule, lambda: self.now)
+        return CycleStates(
+            self.store, cast("Jobs", KnownJobs(*jobs)), lambda: LEADS, schedule, lambda: self.now
+        )
 
     def state(self, *jobs: Job, time: np.datetime64 = NOON) -> str | None:
         found = self.states(*jobs).of(time)

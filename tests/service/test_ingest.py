@@ -199,7 +199,7 @@ def test_files_from_elsewhere_are_copied_and_given_to_the_job(
         runtime.jobs,
         runtime.store,
         runtime._workers,
-        runtime.inference.artefact.manifest.cycle,
+        lambda: runtime.models.specification,
         runtime.task,
         None,
         Schedule.of(runtime.settings),

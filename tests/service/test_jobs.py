@@ -13,10 +13,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from service.durability import write_durably
-from service.errors import SettingsError
-from service.runtime import Runtime, select_model
+from service.runtime import Runtime
 from service.times import compact_time
-from tests.service.sample_artefact import write_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
 from tests.service.sample_service import Gate, ServiceClient, problem, reach, submit, submit_held
 
@@ -117,21 +115,6 @@ def test_one_service_a_process(client: ServiceClient) -> None:
         other.start()
     other.stop()
     assert client.get("/livez").status_code == 200
-
-
-def test_the_model_is_chosen_by_name_or_version(tmp_path: Path) -> None:
-    for version in ("0.9.0", "0.10.0"):
-        write_artefact(tmp_path, version=version)
-    assert select_model(tmp_path, None).name == "sample-0.10.0"
-    assert select_model(tmp_path, "sample").name == "sample-0.10.0"
-    assert select_model(tmp_path, "sample-0.9.0").name == "sample-0.9.0"
-    with pytest.raises(SettingsError, match=r"expected: sample-0\.10\.0, sample-0\.9\.0; got: other"):
-        select_model(tmp_path, "other")
-    write_artefact(tmp_path, name="other")
-    with pytest.raises(SettingsError, match="more than one model"):
-        select_model(tmp_path, None)
-    with pytest.raises(SettingsError, match="no model"):
-        select_model(tmp_path / "absent", None)
 
 
 def test_a_job_that_waits_is_cancelled_and_leaves_nothing(

@@ -104,7 +104,7 @@ def test_a_ledger_that_does_not_answer_takes_nothing_else_down(tmp_path: Path) -
 
 def test_counters_of_what_is_expected_begin_at_zero(ledger: Ledger) -> None:
     registry = CollectorRegistry()
-    registry.register(LedgerCollector(ledger, expected_sums(sample_manifest())))
+    registry.register(LedgerCollector(ledger, lambda: expected_sums(sample_manifest())))
     (family,) = [one for one in registry.collect() if one.name == "rainpost_verification_cells"]
     assert {sample.value for sample in family.samples} == {0.0}
     assert len(family.samples) == 2 * 2 * 3 * 4, "sources, thresholds, leads, outcomes"

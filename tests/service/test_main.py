@@ -127,15 +127,6 @@ def test_without_a_model_nothing_is_corrected(
     assert "RAINPOST_MODELS_FOLDER" in capsys.readouterr().err
 
 
-def test_models_are_checked(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (write_artefact(models, version="0.2.0") / "MODEL_CARD.md").write_text("changed")
-    assert main(["models"]) == 0
-    first, second = capsys.readouterr().out.split("sample-0.2.0\n")
-    assert "A model for tests" in first
-    assert "cannot be used" in second
-    assert "MODEL_CARD.md" in second
-
-
 def test_settings_are_listed_and_unknown_ones_refused(
     models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -58,19 +59,36 @@ def test_a_stop_waits_for_a_job_within_the_grace_time(
     assert len(client.runtime.store.revisions(REFERENCE_TIME)) == 1
 
 
-def test_a_job_of_another_model_is_not_done_by_this_one(
+def test_a_job_ends_with_the_model_that_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = write_cycle(tmp_path / "cycle")
     with running(tmp_path, shutdown_grace_seconds=0) as client:
         gate = Gate(client, monkeypatch)
-        submit_held(client, paths)
+        at_work = submit_held(client, paths)
+        waiting = submit(client, write_cycle(tmp_path / "waiting", scale=2.0), prefer=None)
+    gate.open()
+    write_artefact(tmp_path / "models", version="0.2.0")
+    with running(tmp_path) as client:
+        assert client.get("/version").json()["model"] == "sample-0.2.0", "nobody has chosen: the highest one"
+        for job in (at_work, waiting.headers["location"]):
+            reach(lambda job=job: bool(client.get(job).json()["state"] == "succeeded"))  # type: ignore[misc]
+            assert client.get(job).json()["model"]["version"] == "0.1.0"
+        records = client.runtime.store.revisions(REFERENCE_TIME)
+        assert [record.origin.model.version for record in records] == ["0.1.0", "0.1.0"]
+        assert submit(client, paths).headers["location"] != at_work, "sent again it is a job of the new model"
+
+
+def test_a_job_whose_model_is_gone_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(tmp_path, shutdown_grace_seconds=0) as client:
+        gate = Gate(client, monkeypatch)
+        submit_held(client, write_cycle(tmp_path / "cycle"))
         waiting = write_cycle(tmp_path / "waiting", scale=2.0)
         job = submit(client, waiting, prefer=None).headers["location"]
     gate.open()
     write_artefact(tmp_path / "models", version="0.2.0")
+    shutil.rmtree(tmp_path / "models" / "sample-0.1.0")
     with running(tmp_path) as client:
-        assert client.get("/version").json()["model"] == "sample-0.2.0"
         reach(lambda: bool(client.get(job).json()["state"] == "failed"))
         document = client.get(job).json()["problem"]
         assert (document["reason"], document["expected"]) == ("bad-artefact", "sample-0.1.0")

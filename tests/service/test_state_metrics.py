@@ -54,8 +54,8 @@ def test_a_service_that_is_new(registry: CollectorRegistry, tmp_path: Path) -> N
     assert value(registry, "disk_size_bytes", folder="data") == usage.total
     assert 0 < (value(registry, "disk_free_bytes", folder="data") or 0) <= usage.total
     digest = Artefact.load(tmp_path / "models" / "sample-0.1.0").model_sha256
-    labels = {"name": "sample", "version": "0.1.0", "sha256": digest, "provider": "cpu", "required": "cpu"}
-    assert value(registry, "model_info", **labels) == 1.0
+    labels = {"role": "active", "name": "sample", "version": "0.1.0", "sha256": digest}
+    assert value(registry, "model_info", **labels, provider="cpu", required="cpu") == 1.0
 
 
 def test_a_database_that_does_not_answer_takes_nothing_else_down(

@@ -1,0 +1,182 @@
+"""What ``rainpost models`` does: list the models, and change which of them is active or the shadow."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import httpx
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.artefact import Artefact, find_models
+from service.desks import open_client, refusal
+from service.errors import ArtefactError, SettingsError
+from service.inference import Inference
+from service.logs import configure_logs
+from service.model_choices import ROLES, Choice, Choices, ModelChoices, Role
+from service.model_documents import RoleDocument, role_document
+from service.model_folder import find_model
+from service.rollout import Condition, Rollout
+from service.settings import Settings
+
+_NONE: Final = "none"
+_SHOWN_CHANGES: Final = 10
+
+
+def models(_: argparse.Namespace) -> None:
+    """List the installed models, their roles, and the last changes of these."""
+    settings = Settings.load()
+    with _choices(settings) as choices:
+        current, history = choices.current(), choices.history(_SHOWN_CHANGES)
+        rollout = Rollout(settings, choices, _prover(settings))
+        for role in ROLES:
+            _say(f"{role}: {_holder(role, current.get(role), rollout)}")
+    for folder in find_models(settings.models_folder):
+        _say(_model(folder.name, settings, current))
+    if history:
+        _say("changes, newest first")
+    for choice in history:
+        _say(
+            f"  {_time(choice)}  {choice.role}  {choice.before or _NONE} -> {choice.model or _NONE}  "
+            f"by {choice.by}"
+        )
+
+
+def activate(options: argparse.Namespace) -> None:
+    """Change the active model."""
+    _change("active", options.model, options.expected)
+
+
+def shadow(options: argparse.Namespace) -> None:
+    """Begin, change or end the shadow model."""
+    _change("shadow", None if options.model == _NONE else options.model, options.expected)
+
+
+def withdraw(options: argparse.Namespace) -> None:
+    """Let the settings name the model of a role again."""
+    settings, role = _settings(), options.role
+    with open_client(settings) as client:
+        if client is not None:
+            _report(role, _answer(client.delete(f"/models/{role}", params={"by": _user()})))
+            return
+    with _rollout(settings) as rollout:
+        _report(role, role_document(rollout.withdraw(role, _user()).get(role)), settings)
+
+
+def _change(role: Role, model: str | None, expected: str | None) -> None:
+    settings = _settings()
+    with open_client(settings) as client:
+        if client is not None:
+            body: dict[str, Any] = {"model": model, "by": _user()}
+            if expected is not None:
+                body["expected"] = None if expected == _NONE else expected
+            _report(role, _answer(client.put(f"/models/{role}", json=body)))
+            return
+    condition = Condition("" if expected == _NONE else expected)
+    with _rollout(settings) as rollout:
+        _report(role, role_document(rollout.choose(role, model, _user(), condition).get(role)), settings)
+
+
+def _settings() -> Settings:
+    settings = Settings.load()
+    configure_logs("WARNING")
+    return settings
+
+
+def _answer(answer: httpx.Response) -> RoleDocument:
+    if not answer.is_success:
+        raise refusal(answer)
+    return RoleDocument.model_validate_json(answer.content)
+
+
+@contextmanager
+def _rollout(settings: Settings) -> Iterator[Rollout]:
+    """Straight into the database: a service that is not running finds it there when it starts."""
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    with _choices(settings) as choices:
+        choices.open()
+        yield Rollout(settings, choices, _prover(settings))
+
+
+@contextmanager
+def _choices(settings: Settings) -> Iterator[ModelChoices]:
+    choices = ModelChoices(settings.ledger_database_url)
+    try:
+        yield choices
+    except SQLAlchemyError as error:
+        raise SettingsError(
+            "the database does not answer",
+            where="RAINPOST_DATABASE_URL",
+            got=type(error).__name__,
+            advice="check that the database is there and can be written",
+        ) from error
+    finally:
+        choices.close()
+
+
+def _prover(settings: Settings) -> Any:
+    def prove(_: Role, model: str) -> Artefact:
+        artefact = Artefact.load(find_model(settings.models_folder, model))
+        return Inference(artefact, settings.provider, settings.threads).artefact
+
+    return prove
+
+
+def _model(name: str, settings: Settings, current: Choices) -> str:
+    roles = [role for role, choice in current.items() if choice.model == name]
+    heading = f"{name} ({', '.join(roles)})" if roles else name
+    try:
+        artefact = Artefact.load(settings.models_folder / name)
+    except ArtefactError as error:
+        return f"{heading}\n  cannot be used: {error}"
+    manifest = artefact.manifest
+    leads = ", ".join(str(lead) for lead in manifest.cycle.leads_hours)
+    return (
+        f"{heading}\n  sha256    {artefact.model_sha256}"
+        f"\n  source    {manifest.cycle.source.name}\n  leads     {leads} h"
+        f"\n  trained   {manifest.training.statement}"
+    )
+
+
+def _holder(role: Role, choice: Choice | None, rollout: Rollout) -> str:
+    """Who has a role, and by whose doing."""
+    if choice is not None:
+        how = "chosen" if choice.chosen else "set"
+        return f"{choice.model or _NONE}, {how} at {_time(choice)} by {choice.by}"
+    try:
+        return f"{rollout.named_by_settings(role) or _NONE}, as the settings say"
+    except SettingsError as error:
+        return f"{_NONE}; {error.what}"
+
+
+def _time(choice: Choice) -> str:
+    return choice.changed.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _report(role: Role, document: RoleDocument, settings: Settings | None = None) -> None:
+    """settings: where the change was made in the database, because no service answered."""
+    _say(f"{role}: {document.model or _NONE}, by {document.by}")
+    if settings is not None:
+        sys.stderr.write(
+            f"no service answers at {settings.host}:{settings.port}: written into the database, where every "
+            "service that uses it finds it\n"
+        )
+
+
+def _user() -> str:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        # In a container a user may have no name.
+        name = f"user {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")

@@ -45,6 +45,7 @@ from service.metrics import Metrics
 from service.presence import Presence
 from service.renewal import Renewal, Renewals
 from service.settings import Settings
+from service.shadow_jobs import ShadowJobs
 from service.stages import INPUTS, Stages, Task
 from service.store import Store
 from service.times import parse_time
@@ -78,6 +79,7 @@ class Jobs:
         settings: Settings,
         presence: Presence,
         stages: Stages,
+        shadows: ShadowJobs,
         store: Store,
         metrics: Metrics,
         workers: Workers,
@@ -85,6 +87,7 @@ class Jobs:
         self._settings = settings
         self._presence = presence
         self._stages = stages
+        self._shadows = shadows
         self._store = store
         self._metrics = metrics
         self._workers = workers
@@ -92,7 +95,7 @@ class Jobs:
         self._submission_lock = work / ".submission"
         self._index = CycleIndex(work / "cycles")
         self._renewals = Renewals(work / "renewals")
-        self._workflow = Workflow(stages, metrics, self._index, work / "locks")
+        self._workflow = Workflow(stages, shadows, metrics, self._index, work / "locks")
         self._registered: Callable[[str, dict[str, Any]], dict[str, Any]]
         self._stopping = threading.Event()
         self._carer = threading.Thread(target=self._care, name="job-care", daemon=True)
@@ -124,6 +127,7 @@ class Jobs:
             return
         self._stopping.set()
         self._workflow.stop()
+        self._shadows.stop()
         try:
             grace = self._settings.shutdown_grace_seconds if self._workflow.busy else 0
             if self._carer.is_alive():
@@ -276,7 +280,8 @@ class Jobs:
 
     def adopt(self) -> None:
         """Put back into the queue what processes had at work that are no longer there."""
-        owners = {status.executor_id for status in self._list(status="PENDING", load_input=False)}
+        pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+        owners = {status.executor_id for status in pending}
         gone = [owner for owner in owners if owner is not None and not self._presence.is_alive(owner)]
         if gone:
             _logger.warning("going on with the jobs of %d processes that are gone", len(gone))
@@ -335,6 +340,7 @@ class Jobs:
             return self._workflow.run(job_id, document)
 
         self._registered = correct
+        self._shadows.register(_WORKFLOW_VERSION)
         DBOS.launch()
         DBOS.register_queue(
             _QUEUE,
@@ -342,6 +348,7 @@ class Jobs:
             polling_interval_sec=_QUEUE_POLL_SECONDS,
             on_conflict="always_update",
         )
+        self._shadows.open()
 
     def _care(self) -> None:
         """What no job does for itself, until the stop."""

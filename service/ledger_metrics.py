@@ -84,15 +84,19 @@ class LedgerCollector(Collector):
         return [verified, *scores.values()]
 
 
-def expected_sums(manifest: Manifest) -> list[Sum]:
-    """Of a model and the forecast that it corrects, at every threshold and lead; nothing is counted yet."""
-    models: dict[Source, str] = {
-        "model": f"{manifest.name}-{manifest.version}",
-        "raw": manifest.cycle.source.name,
-    }
+def expected_sums(active: Manifest, shadow: Manifest | None = None) -> list[Sum]:
+    """Of the active model, the forecast that it corrects and its shadow, at every threshold and lead; nothing
+    is counted yet.
+    """
+    expected: list[tuple[Source, str, Manifest]] = [
+        ("model", f"{active.name}-{active.version}", active),
+        ("raw", active.cycle.source.name, active),
+    ]
+    if shadow is not None:
+        expected.append(("shadow", f"{shadow.name}-{shadow.version}", shadow))
     return [
         Sum(source, model, threshold_mm, lead_hours, Contingency())
-        for source, model in models.items()
+        for source, model, manifest in expected
         for threshold_mm in manifest.thresholds_mm
         for lead_hours in manifest.cycle.leads_hours
     ]

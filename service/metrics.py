@@ -22,6 +22,7 @@ class Metrics:
         self._submissions = SERIES["submissions"].counter(self.registry)
         self._stages = SERIES["stage_duration_seconds"].histogram(self.registry)
         self._observations = SERIES["observations"].counter(self.registry)
+        self._shadow_runs = SERIES["shadow_runs"].counter(self.registry)
         self._requests = SERIES["http_request_duration_seconds"].histogram(self.registry)
         self._build = SERIES["build_info"].gauge(self.registry)
         self._begin_at_zero()
@@ -32,6 +33,9 @@ class Metrics:
         for reason in _reasons(RainpostError):
             self._jobs.labels("failed", reason)
             self._observations.labels("refused", reason)
+            self._shadow_runs.labels("failed", reason)
+        for outcome in ("succeeded", "dropped"):
+            self._shadow_runs.labels(outcome, "")
         for job in ("new", "known"):
             self._submissions.labels(job)
         for outcome in ("new", "known"):
@@ -54,6 +58,10 @@ class Metrics:
     def count_observation(self, outcome: str, reason: str = "") -> None:
         """An observation was taken or refused."""
         self._observations.labels(outcome, reason).inc()
+
+    def count_shadow(self, outcome: str, reason: str = "") -> None:
+        """A cycle was done with by the shadow model."""
+        self._shadow_runs.labels(outcome, reason).inc()
 
     def time_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. route: the template, never the path that a client may invent."""

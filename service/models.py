@@ -14,7 +14,14 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.artefact import Artefact, find_models
-from service.errors import ArtefactError, ModelRefused, RainpostError, SettingsError, Unavailable
+from service.errors import (
+    ArtefactError,
+    InferenceError,
+    ModelRefused,
+    RainpostError,
+    SettingsError,
+    Unavailable,
+)
 from service.inference import Inference
 from service.model_choices import Choice, ModelChoices, Role
 from service.model_folder import find_model, identity_of, select_model
@@ -122,16 +129,12 @@ class Models:
             )
         return self.identity, None if self._shadow is None else identity_of(self._shadow)
 
-    def prove(self, role: Role, model: str) -> Artefact:
-        """Load the model of a folder name, its files and its golden case checked; for the role it is kept.
+    def prove(self, model: str) -> Artefact:
+        """Load the model of a folder name, its files and its golden case checked, and keep it loaded.
 
-        Raises ``ArtefactError`` and ``ModelRefused``.
+        Raises ``ArtefactError``, ``InferenceError`` and ``ModelRefused``.
         """
-        artefact = Artefact.load(find_model(self._settings.models_folder, model))
-        if role == "active":
-            return self._inference(artefact).artefact
-        # Its results come from another process; here only its golden case is of interest.
-        return Inference(artefact, self._settings.provider, threads=1).artefact
+        return self._inference(Artefact.load(find_model(self._settings.models_folder, model))).artefact
 
     def inference(self, identity: ModelIdentity) -> Inference:
         """The model that a job began with, loaded if need be. Raises ``ArtefactError``."""
@@ -211,7 +214,7 @@ class Models:
             return
         try:
             inference = self._inference(self._artefact(choice.model, choice.manifest_sha256))
-        except ArtefactError as error:
+        except (ArtefactError, InferenceError) as error:
             self._note("active", error)
             return
         if inference is not self._active:

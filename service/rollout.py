@@ -11,7 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.artefact import Artefact, read_manifest
-from service.errors import ArtefactError, Conflict, ModelRefused, PreconditionFailed
+from service.errors import (
+    ArtefactError,
+    Conflict,
+    InferenceError,
+    ModelRefused,
+    PreconditionFailed,
+    WorkerDied,
+)
 from service.model_choices import Change, Choice, Choices, ModelChoices, Role
 from service.model_folder import find_model, sees_the_same_hours, select_model
 from service.negotiation import matches
@@ -55,7 +62,7 @@ class Rollout:
     """Changes the roles, from any thread of any process.
 
     prove: loads the model of a folder name for a role, with its checksums and its golden case checked.
-    Raises ``ArtefactError`` and ``WorkerDied``.
+    Raises ``ArtefactError``, ``InferenceError`` and ``WorkerDied``.
     """
 
     def __init__(
@@ -146,7 +153,7 @@ class Rollout:
         find_model(self._settings.models_folder, model)
         try:
             return self._prove(role, model)
-        except ArtefactError as error:
+        except (ArtefactError, InferenceError, WorkerDied) as error:
             raise ModelRefused(
                 error.what, where=error.where, expected=error.expected, got=error.got, advice=error.advice
             ) from error

@@ -8,9 +8,11 @@ import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.artefact import Artefact
 from service.cycle_states import CycleStates
 from service.decoding import warm_up
 from service.durability import exclusive
@@ -24,7 +26,8 @@ from service.jobs import Jobs
 from service.ledger import Ledger
 from service.ledger_metrics import LedgerCollector, expected_sums
 from service.metrics import Metrics
-from service.model_choices import ModelChoices
+from service.model_choices import ModelChoices, Role
+from service.model_folder import find_model
 from service.models import Models
 from service.observation_folder import ObservationFolder, ObservationWatch
 from service.observation_store import ObservationStore
@@ -34,16 +37,22 @@ from service.publications import Publications
 from service.rollout import Rollout
 from service.schedule import Schedule
 from service.settings import Settings
+from service.shadow_jobs import ShadowJobs
+from service.shadow_run import prove_shadow
 from service.shelf import Shelf
 from service.stages import Stages, Task
 from service.state_metrics import StateCollector
 from service.store import Store
 from service.submission import Submission
 from service.verification import Verification
+from service.verification_counts import Sum
 from service.versions import rainpost_version
 from service.worker import Workers
 
 _logger = logging.getLogger(__name__)
+
+_SHADOWS_IN_MEMORY: Final = 2
+"""Products of the shadow that are kept at hand; nobody reads them but the verification."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +77,18 @@ class Runtime:
         self.shelf = Shelf(self.store)
         self.metrics = Metrics()
         self.models = Models(settings, self.choices)
-        self.rollout = Rollout(settings, self.choices, self.models.prove)
+        self.rollout = Rollout(settings, self.choices, self._prove)
         self.presence = Presence(settings.data_folder, shared=settings.shares_work)
         self._uploads = settings.data_folder / "work" / "uploads"
         self._workers = Workers(settings.jobs_at_once, settings.decode_timeout_seconds)
+        # One is enough, and it starts when there is a shadow to run.
+        self._shadow_workers = Workers(1, settings.decode_timeout_seconds)
         self.ledger = Ledger(settings.ledger_database_url)
-        self.metrics.registry.register(
-            LedgerCollector(self.ledger, lambda: expected_sums(self.inference.artefact.manifest))
-        )
+        self.metrics.registry.register(LedgerCollector(self.ledger, self._expected_sums))
         observations = ObservationStore(settings.data_folder / "observations")
-        verification = Verification(self.store, self.shelf, observations, self.ledger)
+        shadow_store = Store(settings.data_folder / "shadow")
+        shadow_shelf = Shelf(shadow_store, capacity=_SHADOWS_IN_MEMORY)
+        verification = Verification(self.shelf, observations, self.ledger, shadow_shelf)
         self.observations, self.verification = observations, verification
         self.publications = Publications(
             {"published": self.store.folder, "observed": observations.folder}, settings.events_poll_seconds
@@ -106,7 +117,19 @@ class Runtime:
             data_folder=settings.data_folder,
             limits=GateLimits(z_mean=settings.gate_z_mean, heaviest_share=settings.gate_heaviest_share),
         )
-        self.jobs = Jobs(settings, self.presence, stages, self.store, self.metrics, self._workers)
+        self.shadows = ShadowJobs(
+            settings,
+            self.presence,
+            self.models,
+            stages,
+            shadow_store,
+            verification,
+            self.metrics,
+            self._shadow_workers,
+        )
+        self.jobs = Jobs(
+            settings, self.presence, stages, self.shadows, self.store, self.metrics, self._workers
+        )
         self.cycles = CycleStates(
             self.store, self.jobs, lambda: self.models.leads_hours, Schedule.of(settings)
         )
@@ -162,6 +185,7 @@ class Runtime:
         self._ingest_watch.stop()
         self.jobs.stop()
         self._workers.close()
+        self._shadow_workers.close()
         self._watch.join()
         self._ingest_watch.join()
         self.models.stop()
@@ -190,8 +214,20 @@ class Runtime:
 
         Raises ``Unavailable`` where the active model cannot be loaded.
         """
-        model, _ = self.models.for_new_job()
-        return Task(submission=submission, model=model, minimum_leads=self.settings.minimum_leads)
+        model, shadow = self.models.for_new_job()
+        return Task(
+            submission=submission, model=model, minimum_leads=self.settings.minimum_leads, shadow=shadow
+        )
+
+    def _prove(self, role: Role, model: str) -> Artefact:
+        if role == "active":
+            return self.models.prove(model)
+        folder = find_model(self.settings.models_folder, model)
+        return self._shadow_workers.run(prove_shadow, folder, self.settings.provider)
+
+    def _expected_sums(self) -> list[Sum]:
+        shadow = self.models.shadow
+        return expected_sums(self.inference.artefact.manifest, None if shadow is None else shadow.manifest)
 
     def admit(self) -> None:
         """Whether a submission may come in. Raises ``QueueFull`` and ``Unavailable``."""

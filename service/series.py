@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from service.contingency import SCORES
 
-STAGES: Final = ("receive", "collect", "decode", "infer", "check", "publish", "observe", "verify")
+STAGES: Final = ("receive", "collect", "decode", "infer", "check", "publish", "observe", "verify", "shadow")
 _STAGE_SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 _REQUEST_SECONDS: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
@@ -98,6 +98,12 @@ SERIES: Final = {
             "rainpost_observations",
             ("outcome", "reason"),
             "Observations that came in, by outcome (new, known, refused) and the problem's reason",
+        ),
+        _counter(
+            "rainpost_shadow_runs",
+            ("outcome", "reason"),
+            "Cycles that the shadow model was to run on, by outcome (succeeded, failed, dropped when it had "
+            "ended) and the problem's reason",
         ),
         Series(
             "rainpost_http_request_duration_seconds",

@@ -19,7 +19,7 @@ class Shelf:
     """Datasets of published revisions, loaded whole; the least recently used leaves first."""
 
     def __init__(self, store: Store, capacity: int = 8) -> None:
-        self._store = store
+        self.store = store
         self._capacity = capacity
         self._lock = threading.Lock()
         self._datasets: OrderedDict[str, xr.Dataset] = OrderedDict()
@@ -30,7 +30,7 @@ class Shelf:
             if record.sha256 in self._datasets:
                 self._datasets.move_to_end(record.sha256)
                 return self._datasets[record.sha256]
-        dataset = _load(self._store.product_path(record))
+        dataset = _load(self.store.product_path(record))
         with self._lock:
             self._datasets[record.sha256] = dataset
             while len(self._datasets) > self._capacity:

@@ -43,7 +43,7 @@ from service.versions import rainpost_version
 from service.worker import Workers
 
 INPUTS: Final = "inputs"
-_CYCLE: Final = "cycle.npz"
+CYCLE_FILE: Final = "cycle.npz"
 _PROBABILITIES: Final = "probabilities.npy"
 _HEALTH: Final = "health.json"
 _PROBLEM: Final = "problem.json"
@@ -55,6 +55,7 @@ class Task(BaseModel):
     """What a job is to do: the files, and the model that was active when they were accepted.
 
     minimum_leads: with how many leads the cycle may be published; None: with all of them and no less.
+    shadow: the model that runs on the cycle once it is published, if one is to.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +63,7 @@ class Task(BaseModel):
     submission: Submission
     model: ModelIdentity
     minimum_leads: int | None = None
+    shadow: ModelIdentity | None = None
 
 
 class Stages:
@@ -126,7 +128,7 @@ class Stages:
                 self._weights_folder,
                 task.submission.reference_time,
                 task.minimum_leads,
-                folder / _CYCLE,
+                folder / CYCLE_FILE,
             )
             # A file that was written to while it was read gave nobody knows what.
             self._locate(job, task)
@@ -137,7 +139,7 @@ class Stages:
         folder = self.folder(job)
         with self._metrics.time_stage("infer"):
             inference = self._models.inference(task.model)
-            probabilities = inference.infer(load_cycle(folder / _CYCLE).values)
+            probabilities = inference.infer(load_cycle(folder / CYCLE_FILE).values)
             write_durably(folder / _PROBABILITIES, lambda path: save_array(path, probabilities))
 
     def check(self, job: str, task: Task) -> None:
@@ -181,10 +183,10 @@ class Stages:
         cycle_folder = self._quarantine_folder / compact_time(parse_time(reference_time))
         aside = cycle_folder / job[:_SHORT_ID]
         aside.mkdir(parents=True, exist_ok=True)
-        if (folder / _CYCLE).exists() and (folder / _PROBABILITIES).exists():
+        if (folder / CYCLE_FILE).exists() and (folder / _PROBABILITIES).exists():
             with suppress(ArtefactError, InferenceError, MissingValues):
                 self._write_product(job, task, aside / _PRODUCT)
-        for name in (_CYCLE, _PROBABILITIES, _HEALTH):
+        for name in (CYCLE_FILE, _PROBABILITIES, _HEALTH):
             with suppress(FileNotFoundError):
                 (folder / name).replace(aside / name)
         text = problem.model_dump_json(indent=1, exclude_defaults=True)
@@ -193,7 +195,7 @@ class Stages:
 
     def remove_results(self, job: str) -> None:
         """Drop what the stages left and keep the inputs, for a look at why the job failed."""
-        for name in (_CYCLE, _PROBABILITIES, _HEALTH):
+        for name in (CYCLE_FILE, _PROBABILITIES, _HEALTH):
             (self.folder(job) / name).unlink(missing_ok=True)
 
     def remove(self, job: str) -> None:
@@ -210,7 +212,7 @@ class Stages:
 
     def _results(self, job: str) -> tuple[CycleInput, NDArray[np.float32]]:
         folder = self.folder(job)
-        return load_cycle(folder / _CYCLE), np.load(folder / _PROBABILITIES, allow_pickle=False)
+        return load_cycle(folder / CYCLE_FILE), np.load(folder / _PROBABILITIES, allow_pickle=False)
 
     def _write_product(self, job: str, task: Task, target: Path) -> None:
         """A product of revision 0, which no published one has."""

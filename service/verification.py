@@ -45,11 +45,17 @@ class MatchedProduct:
 
 
 class Verification:
-    """Stores observations and keeps the ledger up to date; safe to use from several threads."""
+    """Stores observations and keeps the ledger up to date; safe to use from several threads.
 
-    def __init__(self, store: Store, shelf: Shelf, observations: ObservationStore, ledger: Ledger) -> None:
-        self._store = store
-        self._shelf = shelf
+    shelf: of what is published. shadows: of the products that are only scored.
+    """
+
+    def __init__(
+        self, shelf: Shelf, observations: ObservationStore, ledger: Ledger, shadows: Shelf | None = None
+    ) -> None:
+        self._shelves: dict[Source, Shelf] = {"model": shelf}
+        if shadows is not None:
+            self._shelves["shadow"] = shadows
         self._observations = observations
         self._ledger = ledger
         self._comparing = threading.Lock()
@@ -65,24 +71,29 @@ class Verification:
         return record, new, self.match_observation(record.time)
 
     def match_observation(self, valid_time: np.datetime64) -> list[MatchedProduct]:
-        """Compare the newest observation of an hour with the newest product of every cycle and model."""
+        """Compare the newest observation of an hour with the newest product of every cycle and model.
+
+        Of those that it can be compared with the published ones.
+        """
         observation = self._observations.newest(valid_time)
         if observation is None:
             return []
-        return [
-            MatchedProduct(record, lead_hours)
-            for record, lead_hours in self._products_at(valid_time)
-            if self._compare(observation, record, lead_hours)
+        matched = [
+            (source, MatchedProduct(record, lead_hours))
+            for source, shelf in self._shelves.items()
+            for record, lead_hours in _products_at(shelf.store, valid_time)
+            if self._compare(observation, record, lead_hours, source)
         ]
+        return [one for source, one in matched if source == "model"]
 
-    def match_product(self, record: Record) -> int:
+    def match_product(self, record: Record, source: Source = "model") -> int:
         """Compare a product with the observations of its leads; how many of them there are."""
         reference_time = parse_time(record.reference_time)
         found = 0
         for lead_hours in record.origin.leads_hours:
             observation = self._observations.newest(reference_time + lead_hours * _HOUR)
             if observation is not None:
-                found += self._compare(observation, record, lead_hours)
+                found += self._compare(observation, record, lead_hours, source)
         return found
 
     def observed(self, record: Record) -> dict[int, ObservationRecord]:
@@ -106,15 +117,9 @@ class Verification:
                 return
             self.match_observation(valid_time)
 
-    def _products_at(self, valid_time: np.datetime64) -> Iterator[tuple[Record, int]]:
-        """Of every cycle and model the newest revision that has the lead."""
-        for lead_hours in range(1, _LONGEST_LEAD_HOURS + 1):
-            records = self._store.revisions(valid_time - lead_hours * _HOUR)
-            with_lead = [record for record in records if lead_hours in record.origin.leads_hours]
-            for record in {_model_name(record): record for record in with_lead}.values():
-                yield record, lead_hours
-
-    def _compare(self, observation: ObservationRecord, record: Record, lead_hours: int) -> bool:
+    def _compare(
+        self, observation: ObservationRecord, record: Record, lead_hours: int, source: Source
+    ) -> bool:
         """Whether the two can be compared; their counts are then in the ledger."""
         match = Match(
             valid_time=observation.time,
@@ -124,9 +129,9 @@ class Verification:
             product_revision=record.revision,
         )
         with self._comparing:
-            if self._is_done(match, record):
+            if self._is_done(match, record, source):
                 return True
-            product = self._shelf.dataset(record)
+            product = self._shelves[source].dataset(record)
             if not _is_comparable(product, lead_hours, observation):
                 _logger.warning(
                     "the observation of %s lies on another grid than the product of %s, or covers another "
@@ -136,14 +141,26 @@ class Verification:
                 )
                 return False
             counts = count_lead(product, lead_hours, self._observations.rain_mm(observation))
-            models: dict[Source, str] = {"model": _model_name(record), "raw": str(product.attrs["nwp_model"])}
-            self._ledger.record(match, [Entry(source, models[source], counts[source]) for source in counts])
+            entries = [Entry(source, _model_name(record), counts["model"])]
+            if source == "model":
+                # The raw forecast is the same beside every model: it is counted once.
+                entries.append(Entry("raw", str(product.attrs["nwp_model"]), counts["raw"]))
+            self._ledger.record(match, entries)
         return True
 
-    def _is_done(self, match: Match, record: Record) -> bool:
+    def _is_done(self, match: Match, record: Record, source: Source) -> bool:
         reference = int(match.reference_time.astype("datetime64[s]").astype(np.int64))
-        known = self._ledger.revisions(match.valid_time).get((reference, "model", _model_name(record)))
+        known = self._ledger.revisions(match.valid_time).get((reference, source, _model_name(record)))
         return known == (match.observation_revision, match.product_revision)
+
+
+def _products_at(store: Store, valid_time: np.datetime64) -> Iterator[tuple[Record, int]]:
+    """Of every cycle and model the newest revision that has the lead which ends then."""
+    for lead_hours in range(1, _LONGEST_LEAD_HOURS + 1):
+        records = store.revisions(valid_time - lead_hours * _HOUR)
+        with_lead = [record for record in records if lead_hours in record.origin.leads_hours]
+        for record in {_model_name(record): record for record in with_lead}.values():
+            yield record, lead_hours
 
 
 def _model_name(record: Record) -> str:

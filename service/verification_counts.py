@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from service.contingency import Contingency
 from service.product import EXCEEDANCE, RAW_PRECIPITATION
 
-Source = Literal["model", "raw"]
-"""The product's probabilities, or the amount of the forecast that they correct."""
+Source = Literal["model", "raw", "shadow"]
+"""The product's probabilities, the amount of the forecast that they correct, or the probabilities of a model
+that runs in the shadow and is not published."""
 
 RELIABILITY_BINS: Final = 10
 """Of equal width from 0 to 1; a bin holds its lower end, the last one also its upper end."""

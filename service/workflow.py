@@ -21,6 +21,7 @@ from service.job import CYCLE
 from service.logs import log_subject
 from service.metrics import Metrics
 from service.problems import Problem, problem_of
+from service.shadow_jobs import ShadowJobs
 from service.stages import Stages, Task
 
 _logger = logging.getLogger(__name__)
@@ -33,8 +34,16 @@ class Workflow:
     it, or runs a cancelled one anew, waits there until the other has let go of the job's folder.
     """
 
-    def __init__(self, stages: Stages, metrics: Metrics, index: CycleIndex, locks_folder: Path) -> None:
+    def __init__(
+        self,
+        stages: Stages,
+        shadows: ShadowJobs,
+        metrics: Metrics,
+        index: CycleIndex,
+        locks_folder: Path,
+    ) -> None:
         self._stages = stages
+        self._shadows = shadows
         self._metrics = metrics
         self._index = index
         self._locks_folder = locks_folder
@@ -72,10 +81,10 @@ class Workflow:
                 raise
             finally:
                 self._running.discard(job_id)
-            self._finish(job_id, result)
+            self._finish(job_id, task, result)
             return result
 
-    def _finish(self, job_id: str, result: dict[str, Any]) -> None:
+    def _finish(self, job_id: str, task: Task, result: dict[str, Any]) -> None:
         if "problem" in result:
             _logger.warning("the job failed: %s", result["problem"]["detail"])
             self._metrics.count_job("failed", result["problem"]["reason"])
@@ -83,6 +92,7 @@ class Workflow:
         else:
             _logger.info("published %s revision %d", result["reference_time"], result["revision"])
             self._metrics.count_job("succeeded")
+            self._shadows.take_over(job_id, task)
             self._stages.remove(job_id)
 
     def _run_steps(self, job_id: str, task: Task) -> dict[str, Any]:

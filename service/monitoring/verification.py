@@ -37,9 +37,13 @@ def _by_source(name: str) -> Query:
     return Query(f"max by (source, model) ({_score(name, _ALL_LEADS)})", "{{source}} {{model}}")
 
 
-def _newest(name: str, source: str) -> str:
+def _newest(name: str, source: str, role: str = "active") -> str:
+    """Of the model that has the role now, whatever else was scored in these days; raw has no role."""
     labels = f'source="{source}",{_ALL_LEADS}'
-    return f"max({_score(name, labels)})"
+    if source == "raw":
+        return f"max({_score(name, labels)})"
+    has_role = f'label_join(rainpost_model_info{{role="{role}"}}, "model", "-", "name", "version")'
+    return f"max({_score(name, labels)} and on (model) {has_role})"
 
 
 def _cells(outcome: str) -> str:
@@ -57,6 +61,7 @@ def verification() -> Json:
         [
             _newest_scores(),
             _over_time(),
+            _shadow(),
             _all_thresholds(),
         ],
         [
@@ -145,12 +150,13 @@ def _over_time() -> Section:
                 "Critical success index by lead",
                 "The newest value for each lead, in hours. A forecast loses skill with its lead.",
                 Query(
-                    f"max by (source, lead_hours) ({_score('critical_success_index', _BY_LEAD)})",
+                    "max by (system, lead_hours) (label_join("
+                    f'{_score("critical_success_index", _BY_LEAD)}, "system", " ", "source", "model"))',
                     instant=True,
                 ),
                 "none",
                 rows="lead_hours",
-                columns="source",
+                columns="system",
                 width=12,
                 minimum=0,
                 decimals=3,
@@ -207,6 +213,46 @@ def _over_time() -> Section:
                         "matches",
                     )
                 ],
+                "none",
+            ),
+        ],
+    )
+
+
+def _shadow() -> Section:
+    return Section(
+        "Shadow: the model that is scored and not published",
+        [
+            stat(
+                "CSI, shadow",
+                "Critical success index of the shadow over the $days days, where there is one.",
+                Query(_newest(_CSI, "shadow", "shadow")),
+                "none",
+                decimals=3,
+                limits=NEUTRAL,
+            ),
+            stat(
+                "Gain of the shadow",
+                "CSI of the shadow less that of the active model. Compare their matches before you change "
+                "models: both must have seen the same hours.",
+                Query(f"{_newest(_CSI, 'shadow', 'shadow')} - {_newest(_CSI, 'model')}"),
+                "none",
+                decimals=3,
+                limits=(Limit(None, "red"), Limit(0, "orange"), Limit(0.01, "green")),
+            ),
+            stat(
+                "Matches, shadow",
+                "Leads of products of the shadow that were compared with an observation. Below 48 the scores "
+                "are those of single events.",
+                Query(_newest("matches", "shadow", "shadow")),
+                "none",
+                limits=(Limit(None, "orange"), Limit(48, "green")),
+            ),
+            stacked_bars(
+                "Runs of the shadow",
+                "Cycles that the shadow ran on, or failed on, in the hour before each moment. A failure "
+                "costs its score and nothing else; the log says why it failed.",
+                [Query("sum by (outcome) (increase(rainpost_shadow_runs_total[1h]))", "{{outcome}}")],
                 "none",
             ),
         ],

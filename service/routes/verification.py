@@ -26,7 +26,7 @@ router = APIRouter(tags=["verification"])
 
 @router.get(
     "/verification",
-    summary="Scores of the model and of the raw forecast",
+    summary="Scores of the model, of the raw forecast, and of a shadow model",
     responses=problem_responses(400, 422, 500),
 )
 async def verification(
@@ -39,7 +39,7 @@ async def verification(
     ] = None,
     threshold: Annotated[float | None, Query(description="One threshold, in mm.")] = None,
     lead: Annotated[int | None, Query(description="One lead, in hours.")] = None,
-    source: Annotated[Source | None, Query(description="The model or the raw forecast.")] = None,
+    source: Annotated[Source | None, Query(description="The model, the raw forecast, or the shadow.")] = None,
     cycle: Annotated[str | None, Query(description="Reference time of one cycle.")] = None,
 ) -> VerificationDocument:
     """Counts, and the scores that follow from them, of all periods that lie between `from` and `to`.
@@ -72,7 +72,7 @@ async def verification(
 
 @router.get(
     "/verification/history",
-    summary="Scores of the model and of the raw forecast over time",
+    summary="Scores over time, of the model, of the raw forecast, and of a shadow model",
     responses=problem_responses(400, 422, 500),
 )
 async def history(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -105,6 +107,17 @@ def write_artefact(
     np.savez(folder / GOLDEN, allow_pickle=False, **arrays)
     rewrite_manifest(folder, draft)
     return folder
+
+
+def write_other_artefact(models: Path, **options: Any) -> Path:
+    """``write_artefact`` with other weights, so that the probabilities are not those of the sample."""
+    with tempfile.TemporaryDirectory() as folder:
+        specification = options.get("specification", SAMPLE_SPECIFICATION)
+        graph = _graph(specification)
+        weights = 2.0 * weights_of(len(specification.channels))[::-1, :, None, None]
+        graph.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights.astype(np.float32), "weights"))
+        onnx.save(graph, Path(folder) / GRAPH)
+        return write_artefact(models, graph=Path(folder) / GRAPH, **options)
 
 
 def rewrite_manifest(folder: Path, manifest: Manifest | None = None) -> None:

@@ -19,12 +19,14 @@ from typing import Any
 from dbos import DBOS
 
 from service import jobs as jobs_module
+from service import shadow_jobs as shadow_jobs_module
 from service import store as store_module
 from service.durability import write_durably
 from service.job import STAGES
 from service.references import hash_file
 from service.runtime import Runtime
 from service.settings import Settings
+from service.shadow_jobs import ShadowJobs
 from service.stages import Stages
 from service.submission import Submission
 from service.times import iso_time, parse_time
@@ -35,6 +37,12 @@ RECORD = "record"
 
 RENEWAL = "renewal"
 """The middle of beginning anew: the job of the older version is deleted, and not queued again."""
+
+TAKE_OVER = "take_over"
+"""The files of a published cycle are the shadow's, and nothing is queued yet."""
+
+SHADOW = "shadow"
+"""The end of a run of the shadow: its product is stored and scored."""
 
 QUIET_LOOKS = 25
 
@@ -92,7 +100,8 @@ def _live(life: Life) -> None:
     # A job that begins anew is for a moment in no queue: twice in a row there must be none.
     quiet_looks = 0
     while quiet_looks < QUIET_LOOKS:
-        busy = any(not runtime.jobs.get(job.id).finished for job in jobs) or runtime.jobs.unfinished()
+        unfinished = [job for job in jobs if not runtime.jobs.get(job.id).finished]
+        busy = unfinished or runtime.jobs.unfinished() or runtime.shadows.waiting()
         quiet_looks = 0 if busy else quiet_looks + 1
         time.sleep(0.02)
     runtime.stop()
@@ -104,6 +113,10 @@ def _watch_stages(life: Life) -> None:
         _replace(jobs_module, _WORKFLOW_VERSION=life.version)
     _replace(Workers, warm=lambda *_: [], run=_call)
     _replace(Stages, **{stage: _watched(stage, getattr(Stages, stage), life) for stage in STAGES})
+    if "shadow_model" in dict(life.settings):
+        _replace(shadow_jobs_module, _CARE_SECONDS=0.2)
+        for stage, method in ((TAKE_OVER, "take_over"), (SHADOW, "run_once")):
+            _replace(ShadowJobs, **{method: _watched(stage, getattr(ShadowJobs, method), life)})
     if life.killed_in == RENEWAL:
         delete = DBOS.delete_workflow
 
@@ -133,7 +146,7 @@ def _call(_: Workers, function: Callable[..., Any], *arguments: Any, **named: An
 
 
 def _watched(stage: str, function: Callable[..., Any], life: Life) -> Callable[..., Any]:
-    def watched(self: Stages, job: str, *rest: Any) -> Any:
+    def watched(self: object, job: str, *rest: Any) -> Any:
         result = function(self, job, *rest)
         with (life.folder / "stages.log").open("a") as log:
             log.write(f"{stage} {job} {os.getpid()}\n")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from service.artefact import Manifest
 from service.contingency import Contingency
 from service.ledger import Entry, Ledger, Match
 from service.ledger_metrics import LedgerCollector, expected_sums
@@ -115,3 +116,20 @@ def test_counters_of_what_is_expected_begin_at_zero(ledger: Ledger) -> None:
     assert found == 5.0
     (family,) = [one for one in registry.collect() if one.name == "rainpost_verification_cells"]
     assert len(family.samples) == 2 * 2 * 3 * 4, "counted, not shown twice"
+
+
+def test_counters_of_a_shadow_begin_at_zero_beside_the_others(ledger: Ledger) -> None:
+    active = sample_manifest()
+    shadow = active.model_copy(update={"version": "1.2.4"})
+    shown: list[Manifest | None] = [None]
+    registry = CollectorRegistry()
+    registry.register(LedgerCollector(ledger, lambda: expected_sums(active, shown[0])))
+
+    def models() -> set[tuple[str, str]]:
+        (family,) = [one for one in registry.collect() if one.name == "rainpost_verification_cells"]
+        return {(sample.labels["source"], sample.labels["model"]) for sample in family.samples}
+
+    both = {("model", "sample-1.2.3"), ("raw", "RDAPS-KIM")}
+    assert models() == both
+    shown[0] = shadow
+    assert models() == both | {("shadow", "sample-1.2.4")}

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,10 @@ class Desk:
         self.observations = ObservationStore(folder / "observations")
         self.ledger = Ledger(f"sqlite:///{folder / 'ledger.sqlite'}")
         self.ledger.open()
-        self.verification = Verification(self.store, Shelf(self.store), self.observations, self.ledger)
+        self.shadows = Store(folder / "shadow")
+        self.verification = Verification(
+            Shelf(self.store), self.observations, self.ledger, Shelf(self.shadows)
+        )
 
     def publish(
         self,
@@ -49,12 +53,15 @@ class Desk:
         model: str = "sample",
         time: np.datetime64 = REFERENCE_TIME,
         leads_hours: tuple[int, ...] = (25, 26, 27),
+        store: Store | None = None,
     ) -> Record:
         """A product of the sample, said to be of this cycle and model."""
         identity = ModelIdentity(name=model, version="1.2.3", sha256="a" * 64, manifest_sha256="b" * 64)
         inputs = (InputIdentity(name="h025.gb2", sha256="c" * 64, size_bytes=1),)
         origin = Origin(key=key, model=identity, inputs=inputs, leads_hours=leads_hours)
-        return self.store.publish(time, origin, lambda path, _: write_product(sample_product(), path))
+        return (store or self.store).publish(
+            time, origin, lambda path, _: write_product(sample_product(), path)
+        )
 
     def observe(self, lead_hours: int, seed: int = 1) -> list[MatchedProduct]:
         """Take the rain of ``rain_mm(seed)`` as observed at the end of a lead."""
@@ -132,6 +139,25 @@ def test_only_the_newest_revision_of_a_model_counts(desk: Desk) -> None:
     rows = desk.sums()
     assert [row for row in rows if row.model != "shadow-1.2.3"] == expected(26, 1)
     assert [row for row in rows if row.model == "shadow-1.2.3"] == expected(26, 1, "shadow")[:2]
+
+
+def test_a_shadow_is_counted_under_its_own_source_and_not_shown(desk: Desk) -> None:
+    record = desk.publish()
+    for number in range(2):
+        desk.publish(f"shadow {number}", model="shadow", store=desk.shadows)
+    assert desk.observe(26) == [MatchedProduct(record, 26)], "only what is published"
+    rows = desk.sums()
+    assert [row for row in rows if row.source != "shadow"] == expected(26, 1), "raw is counted once"
+    shadow = [replace(row, source="shadow") for row in expected(26, 1, "shadow")[:2]]
+    assert [row for row in rows if row.source == "shadow"] == shadow
+    late = desk.publish("later", "shadow", leads_hours=(26, 27), store=desk.shadows)
+    assert desk.verification.match_product(late, "shadow") == 1
+    assert desk.sums() == rows, "a revision replaces its counts"
+    desk.observe(26, seed=2)
+    assert {row.matches for row in desk.sums()} == {1}
+    assert [row for row in desk.sums() if row.source == "shadow"] == [
+        replace(row, source="shadow") for row in expected(26, 2, "shadow")[:2]
+    ]
 
 
 def test_a_revision_without_the_lead_leaves_the_one_that_has_it(desk: Desk) -> None:

@@ -1,4 +1,6 @@
-"""A service with a corrected cycle, an observation and a failed job, scraped by Prometheus all the while."""
+"""A service with a shadow, a corrected cycle, an observation and a failed job, scraped by Prometheus all the
+while.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,10 @@ import numpy as np
 import pytest
 
 from tests.service.monitoring.sample_prometheus import Prometheus, program, scraping
-from tests.service.sample_artefact import write_artefact
+from tests.service.sample_artefact import write_artefact, write_other_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, write_cycle
 from tests.service.sample_observation import sample_rain_mm, write_dfs
+from tests.service.sample_service import reach
 from tests.service.test_recovery import Server
 
 HOUR = np.timedelta64(1, "h")
@@ -31,7 +34,9 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
     program("prometheus")
     folder = tmp_path_factory.mktemp("monitored")
     write_artefact(folder / "models")
+    write_other_artefact(folder / "models", version="0.2.0")
     server = Server(folder)
+    server.settings |= {"RAINPOST_MODEL": "sample-0.1.0", "RAINPOST_SHADOW_MODEL": "sample-0.2.0"}
     try:
         server.start()
         with scraping(server.port, folder / "prometheus") as prometheus:
@@ -54,3 +59,5 @@ def _work(server: Server) -> None:
         path = write_dfs(server.folder / "qpe", REFERENCE_TIME + hour * HOUR, sample_rain_mm(hour))
         answer = server.client.post("/observations", files=[("files", (path.name, path.read_bytes()))])
         assert answer.status_code == 201, answer.text
+    run = 'rainpost_shadow_runs_total{outcome="succeeded",reason=""} 1.0'
+    reach(lambda: run in server.client.get("/metrics").text)

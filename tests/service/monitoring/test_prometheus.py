@@ -33,7 +33,7 @@ def rows(monitored: Monitored) -> list[dict[str, Any]]:
     answer = monitored.server.client.get("/verification")
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["scores"]
-    assert len(found) == 12, "two sources, two thresholds, two leads and both together"
+    assert len(found) == 18, "three sources, two thresholds, two leads and both together"
     return found
 
 

@@ -134,6 +134,9 @@ class Jobs:
                 self._carer.join()
             DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=grace)
         finally:
+            # What is at work yet ends here with an exception that DBOS can no longer keep: it goes on at the
+            # next start, which sets this level anew.
+            logging.getLogger("dbos").setLevel(logging.CRITICAL)
             self._workers.close()
             Jobs._started = None
             self._presence.leave()

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Final
 
 import httpx
@@ -43,7 +44,7 @@ def models(_: argparse.Namespace) -> None:
         _say("changes, newest first")
     for choice in history:
         _say(
-            f"  {_time(choice)}  {choice.role}  {choice.before or _NONE} -> {choice.model or _NONE}  "
+            f"  {_time(choice.changed)}  {choice.role}  {choice.before or _NONE} -> {choice.model or _NONE}  "
             f"by {choice.by}"
         )
 
@@ -148,20 +149,22 @@ def _holder(role: Role, choice: Choice | None, rollout: Rollout) -> str:
     """Who has a role, and by whose doing."""
     if choice is not None:
         how = "chosen" if choice.chosen else "set"
-        return f"{choice.model or _NONE}, {how} at {_time(choice)} by {choice.by}"
+        return f"{choice.model or _NONE}, {how} at {_time(choice.changed)} by {choice.by}"
     try:
         return f"{rollout.named_by_settings(role) or _NONE}, as the settings say"
     except SettingsError as error:
         return f"{_NONE}; {error.what}"
 
 
-def _time(choice: Choice) -> str:
-    return choice.changed.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _report(role: Role, document: RoleDocument, settings: Settings | None = None) -> None:
     """settings: where the change was made in the database, because no service answered."""
-    _say(f"{role}: {document.model or _NONE}, by {document.by}")
+    since = "" if document.since is None else f" since {_time(document.since)}"
+    before = f"in the place of {document.before or _NONE}"
+    _say(f"{role}: {document.model or _NONE}{since}, {before}, by {document.by}")
     if settings is not None:
         sys.stderr.write(
             f"no service answers at {settings.host}:{settings.port}: written into the database, where every "

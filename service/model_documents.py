@@ -38,6 +38,7 @@ class RoleDocument(BaseModel):
 
     model: str | None = Field(description="`<name>-<version>`; null where there is no shadow.")
     since: datetime | None
+    before: str | None = Field(description="The model that had the role until then.")
     by: str | None = Field(description="Who changed it, or the setting that says so.")
     chosen: bool = Field(description="Whether somebody chose it; otherwise it is what the settings say.")
     problem: Problem | None = Field(description="Why the process that answers cannot load it, if it cannot.")
@@ -111,9 +112,14 @@ def model_document(artefact: Artefact, *, role: Role | None, provider: str | Non
 def role_document(choice: Choice | None, problem: Problem | None = None) -> RoleDocument:
     """A role as it is shown."""
     if choice is None:
-        return RoleDocument(model=None, since=None, by=None, chosen=False, problem=problem)
+        return RoleDocument(model=None, since=None, before=None, by=None, chosen=False, problem=problem)
     return RoleDocument(
-        model=choice.model, since=choice.changed, by=choice.by, chosen=choice.chosen, problem=problem
+        model=choice.model,
+        since=choice.changed,
+        before=choice.before,
+        by=choice.by,
+        chosen=choice.chosen,
+        problem=problem,
     )
 
 

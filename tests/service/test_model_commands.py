@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,10 +70,13 @@ def test_a_list_without_models(
 
 def test_a_running_service_is_told(client: ServiceClient, capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = lines(capsys, "activate", TWO, "--expected", ONE)
-    user = line.removeprefix(f"active: {TWO}, by ")
+    user = line.rpartition(" ")[2]
     assert user.endswith(f"@{socket.gethostname()}")
+    since = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+    assert re.fullmatch(f"active: {TWO} since {since}, in the place of {ONE}, by {re.escape(user)}", line)
     assert client.get("/version").json()["model"] == TWO
-    assert lines(capsys, "shadow", ONE) == [f"shadow: {ONE}, by {user}"]
+    assert lines(capsys, "shadow", ONE)[0].endswith(f", in the place of none, by {user}")
+    assert client.get("/models/shadow").json()["model"] == ONE
     listed = lines(capsys)
     assert listed[0].startswith(f"active: {TWO}, chosen at ")
     assert {f"{ONE} (shadow)", f"{TWO} (active)"} <= set(listed)
@@ -82,9 +86,9 @@ def test_a_running_service_is_told(client: ServiceClient, capsys: pytest.Capture
         f"active  {ONE} -> {TWO}  by {user}",
         f"active  none -> {ONE}  by RAINPOST_MODEL",
     ]
-    assert lines(capsys, "shadow", "none") == [f"shadow: none, by {user}"]
+    assert lines(capsys, "shadow", "none")[0].startswith("shadow: none since ")
     assert client.get("/models/shadow").json()["model"] is None
-    assert lines(capsys, "withdraw", "active") == [f"active: {ONE}, by {user}"]
+    assert lines(capsys, "withdraw", "active")[0].startswith(f"active: {ONE} since ")
     assert client.get("/version").json()["model"] == ONE
 
 
@@ -101,7 +105,7 @@ def test_a_refusal_says_why(client: ServiceClient, capsys: pytest.CaptureFixture
 def test_without_a_service_the_next_one_finds_it(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "activate", TWO]) == 0
     printed = capsys.readouterr()
-    assert printed.out.startswith(f"active: {TWO}, by ")
+    assert printed.out.startswith(f"active: {TWO} since ")
     assert "no service answers" in printed.err
     lines(capsys, "shadow", ONE)
     assert main(["models", "activate", "sample-9.0.0"]) == 1
@@ -110,7 +114,7 @@ def test_without_a_service_the_next_one_finds_it(models: Path, capsys: pytest.Ca
     assert "not the one that the manifest describes" in capsys.readouterr().err
     with running(models.parent, model=ONE) as client:
         assert client.get("/version").json()["model"] == TWO
-    assert lines(capsys, "shadow", "none", "--expected", ONE)[0].startswith("shadow: none, by ")
+    assert lines(capsys, "shadow", "none", "--expected", ONE)[0].startswith("shadow: none since ")
     assert main(["models", "withdraw", "active"]) == 1, "the model of the setting is broken"
     assert lines(capsys)[0].startswith(f"active: {TWO}, chosen at ")
 

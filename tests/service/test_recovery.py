@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,8 @@ import httpx
 import pytest
 
 from service.__main__ import main
-from tests.service.sample_artefact import write_artefact
+from service.store import Store
+from tests.service.sample_artefact import write_artefact, write_other_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, write_cycle
 from tests.service.sample_service import Gate, reach, running, submit, submit_held
 
@@ -93,6 +95,31 @@ def test_a_job_whose_model_is_gone_fails(tmp_path: Path, monkeypatch: pytest.Mon
         document = client.get(job).json()["problem"]
         assert (document["reason"], document["expected"]) == ("bad-artefact", "sample-0.1.0")
         assert submit(client, waiting).status_code == 200, "sent again it is a job of the new model"
+
+
+def hang(_: object) -> None:
+    """A run of the shadow that a stop finds at work."""
+    time.sleep(600)
+
+
+def test_a_shadow_that_a_stop_interrupts_goes_on_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_artefact(tmp_path / "models")
+    write_other_artefact(tmp_path / "models", version="0.2.0")
+    settings = {"model": "sample-0.1.0", "shadow_model": "sample-0.2.0"}
+    with monkeypatch.context() as patch:
+        patch.setattr("service.shadow_jobs.run_shadow", hang)
+        with running(tmp_path, **settings) as client:
+            assert submit(client, write_cycle(tmp_path / "cycle")).status_code == 200
+            workers = client.runtime._shadow_workers
+            reach(lambda: any(executor._pending_work_items for executor in workers._executors))
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+    store = Store(tmp_path / "data" / "shadow")
+    assert store.revisions(REFERENCE_TIME) == []
+    with running(tmp_path, **settings) as client:
+        reach(lambda: not client.runtime.shadows.waiting())
+        assert len(store.revisions(REFERENCE_TIME)) == 1
 
 
 class Server:

@@ -1,4 +1,4 @@
-"""Connections to the service's own database."""
+"""Addresses of databases, and connections to them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sql
 
-from service.database import WRITES, open_engine
+from service.databases import WRITES, open_engine
 
 
 def test_postgresql_gets_the_driver_that_is_installed() -> None:

@@ -63,7 +63,18 @@ def create_app(runtime: Runtime) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.runtime = runtime
-    for module in (submissions, cycles, layers, events, inbox, observations, verification, models, system, page):
+    for module in (
+        submissions,
+        cycles,
+        layers,
+        events,
+        inbox,
+        observations,
+        verification,
+        models,
+        system,
+        page,
+    ):
         app.include_router(module.router)
     app.add_exception_handler(RainpostError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_validation)

@@ -98,7 +98,7 @@ class Verification:
 
     def observed(self, record: Record) -> dict[int, ObservationRecord]:
         """By lead, in hours: the newest observations that can lie beside a product."""
-        product = self._shelf.dataset(record)
+        product = self._shelves["model"].dataset(record)
         reference_time = parse_time(record.reference_time)
         newest = {
             int(lead): self._observations.newest(reference_time + lead * _HOUR)

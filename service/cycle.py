@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from service import files
 from service.channels import PRECIPITATION_CHANNEL
 from service.errors import WrongGrid
-from service.fields import FieldHeader, Values
+from service.fields import FieldHeader, ReadRegion
 from service.grids import grid_from_definition
 from service.limits import check_amount, check_field
 from service.precipitation import rain_amount_mm
@@ -48,7 +49,7 @@ class CycleInput:
 
 def assemble(
     headers: Sequence[FieldHeader],
-    read: Callable[[FieldHeader], Values],
+    read: ReadRegion,
     specification: CycleSpecification,
     *,
     weights_folder: Path | None = None,
@@ -57,8 +58,8 @@ def assemble(
 ) -> CycleInput:
     """Choose, read, difference, turn, check and remap the fields that the specification asks for.
 
-    read: gives the values behind a header; it is called once a field, from two threads, in the order in which
-    the headers came.
+    read: gives the values behind a header in the rectangle of the grid that the target needs; it is called
+    once a field that is needed, from two threads, in the order in which the headers came.
     weights_folder: where remap weights are kept between processes.
     minimum_leads: with how many leads the cycle can do; None: with all of them and no less.
 
@@ -72,24 +73,27 @@ def assemble(
     target = grid_from_definition(specification.target, specification.window)
     weights = remap_weights(selection.grid, target, weights_folder)
     used = contributing(weights)
-    fields = _read_windows(selection, read, weights, used)
 
     @cache
     def angle() -> NDArray[np.float64]:
         return selection.grid.grid_north_angle()[weights.source_rows, weights.source_columns]
 
-    stack = np.stack(
-        [
-            _channel(choice, fields, used, angle, specification.precipitation_hours)
-            for choice in selection.choices
-        ]
-    )
-    shape = (len(selection.leads_hours), len(specification.channels), *target.shape)
+    with _reading_threads() as pool:
+        fields = _read_windows(pool, selection, read, weights, used)
+
+        def lead(choices: Sequence[Choice]) -> NDArray[np.float32]:
+            hours = specification.precipitation_hours
+            channels = [_channel(choice, fields, used, angle, hours) for choice in choices]
+            return weights.apply_to_window(np.stack(channels))
+
+        count = len(specification.channels)
+        starts = range(0, len(selection.choices), count)
+        values = list(pool.map(lead, [selection.choices[start : start + count] for start in starts]))
     return CycleInput(
         reference_time=selection.reference_time,
         leads_hours=selection.leads_hours,
         channels=specification.channels,
-        values=weights.apply_to_window(stack).reshape(shape),
+        values=np.stack(values),
         sources={
             (choice.lead_hours, choice.channel): tuple(str(term) for term in choice.terms)
             for choice in selection.choices
@@ -126,37 +130,41 @@ def contributing(weights: RemapWeights) -> NDArray[np.bool_]:
     return used
 
 
+@contextmanager
+def _reading_threads() -> Iterator[ThreadPoolExecutor]:
+    """A pool that starts nothing more once something in it has failed."""
+    with ThreadPoolExecutor(READING_THREADS) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
 def _read_windows(
+    pool: ThreadPoolExecutor,
     selection: Selection,
-    read: Callable[[FieldHeader], Values],
+    read: ReadRegion,
     weights: RemapWeights,
     used: NDArray[np.bool_],
 ) -> Fields:
     """The needed part of every field, checked; 0 in points that no target uses."""
-    rows, columns = weights.source_rows, weights.source_columns
+    region = weights.window
 
     def window(header: FieldHeader) -> NDArray[np.float32]:
-        values = read(header)
-        if values.shape != header.grid.shape:
+        values = read(header, region)
+        if values.shape != region.shape:
             raise WrongGrid(
                 "The values of a field do not fill its grid",
                 where=header.label,
-                expected=f"(y, x) = {header.grid.shape}",
+                expected=f"(y, x) = {region.shape} in the part that is needed",
                 got=f"{values.shape}",
             )
-        part = values[rows, columns]
-        check_field(header, part, used, (rows.start, columns.start))
-        return np.where(used, part, np.float32(0.0))
+        check_field(header, values, used, (region.rows.start, region.columns.start))
+        return np.where(used, values, np.float32(0.0))
 
-    headers = selection.headers
-    with ThreadPoolExecutor(READING_THREADS) as pool:
-        futures = [pool.submit(window, header) for header in headers]
-        try:
-            # In order, so that of several bad fields the same one is always reported.
-            return dict(zip(headers, [future.result() for future in futures], strict=True))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    # In order, so that of several bad fields the same one is always reported.
+    return dict(zip(selection.headers, pool.map(window, selection.headers), strict=True))
 
 
 def _channel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,19 @@ Locator = tuple[int | str, ...]
 """Where a field lies inside its file, as alternating words and numbers (``("message", 3, "byte", 512)``).
 
 The first word names the reader that wrote it, and only that reader can read it."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of a field: rows and columns [start, stop) of the header's grid, one or more of each."""
+
+    rows: slice
+    columns: slice
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(y, x)."""
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
 
 @dataclass(frozen=True)
@@ -55,3 +69,6 @@ class FieldHeader:
 
 Values = NDArray[np.float32]
 """(y, x), row 0 and column 0 at the first point of the header's grid, NaN where the file has no value."""
+
+ReadRegion = Callable[[FieldHeader, Region], Values]
+"""Gives the values behind a header in a rectangle of its grid, (y, x) from the rectangle's first point."""

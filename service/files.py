@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from service import grib, netcdf
 from service.errors import EmptyInput, UnrecognisedInput
-from service.fields import FieldHeader, Values
+from service.fields import FieldHeader, Region, Values
 
 _NETCDF_MAGIC: Final = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF\r\n\x1a\n")
 _LONGEST_HEADING: Final = 256
 """Bytes of a bulletin heading that may stand before the first GRIB message."""
+
+
+class Read(Protocol):
+    """Values of a field, all of them or those of a region of its grid."""
+
+    def __call__(self, header: FieldHeader, region: Region | None = None) -> Values: ...
 
 
 def is_netcdf(head: bytes) -> bool:
@@ -44,7 +50,7 @@ def scan(path: Path) -> list[FieldHeader]:
 
 
 @contextmanager
-def reading() -> Iterator[Callable[[FieldHeader], Values]]:
+def reading() -> Iterator[Read]:
     """A function that gives the values behind headers of ``scan``, each by the reader that made it.
 
     Quickest in the order of files and variables. Several threads may call it. It raises TruncatedInput.
@@ -52,13 +58,13 @@ def reading() -> Iterator[Callable[[FieldHeader], Values]]:
     with netcdf.Reader() as datasets:
         readers = {grib.READER: grib.read, netcdf.READER: datasets.read}
 
-        def read(header: FieldHeader) -> Values:
-            return readers[str(header.locator[0])](header)
+        def read(header: FieldHeader, region: Region | None = None) -> Values:
+            return readers[str(header.locator[0])](header, region)
 
         yield read
 
 
-def read(header: FieldHeader) -> Values:
-    """The values behind one header. Raises TruncatedInput."""
+def read(header: FieldHeader, region: Region | None = None) -> Values:
+    """The values behind one header, all or those of a region. Raises TruncatedInput."""
     with reading() as values_of:
-        return values_of(header)
+        return values_of(header, region)

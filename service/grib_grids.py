@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import WrongGrid
+from service.fields import Region
 from service.grib_sections import scaled, signed, unsigned
 from service.grids import CurvilinearGrid, Grid, LambertGrid, LatitudeLongitudeGrid
 from service.projections import LambertConformal
@@ -63,6 +64,22 @@ class Scanning:
             rows[1::2] = rows[1::2, ::-1]
         grid = rows.T if self.columns_first else rows
         return grid[:: 1 if self.y_increases else -1, :: -1 if self.x_decreases else 1]
+
+    def positions(self, region: Region) -> NDArray[np.int64]:
+        """Where the points of a region, (y, x), stand in the order of the file.
+
+        ``points[positions(region)]`` is ``arranged(points)`` in the region.
+        """
+        rows = np.arange(region.rows.start, region.rows.stop)[:, None]
+        columns = np.arange(region.columns.start, region.columns.stop)[None, :]
+        if not self.y_increases:
+            rows = self.ny - 1 - rows
+        if self.x_decreases:
+            columns = self.nx - 1 - columns
+        line, place, length = (columns, rows, self.ny) if self.columns_first else (rows, columns, self.nx)
+        if self.alternating:
+            place = np.where(line % 2, length - 1 - place, place)
+        return np.asarray(line * length + place, np.int64)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -48,6 +49,8 @@ _PASCAL_PER_HECTOPASCAL: Final = 100.0
 
 def unsigned(section: bytes, octet: int, count: int) -> int:
     """The integer of ``count`` octets from ``octet``; IndexError where the section is shorter."""
+    if count == 1:
+        return section[octet - 1]
     octets = section[octet - 1 : octet - 1 + count]
     if len(octets) < count:
         raise IndexError(f"octets {octet}-{octet + count - 1} lie beyond a section of {len(section)}")
@@ -90,8 +93,9 @@ class Identification:
     time_is_verifying: bool
 
 
+@lru_cache(maxsize=16)
 def identification(section: bytes) -> Identification:
-    """Of section 1, whole."""
+    """Of section 1, whole; the messages of a file share it."""
     return Identification(
         centre=unsigned(section, 6, 2),
         reference_time=moment(section, 13),

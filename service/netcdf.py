@@ -17,7 +17,7 @@ import numpy as np
 
 from service.channels import QUANTITIES, LevelType, Quantity
 from service.errors import TruncatedInput, UnrecognisedInput
-from service.fields import FieldHeader, Values
+from service.fields import FieldHeader, Region, Values
 from service.grids import Grid
 from service.netcdf_classic import least_size
 from service.netcdf_coordinates import Times, attribute, grid, observed_times, times, vertical
@@ -110,19 +110,22 @@ class Reader:
         with _LOCK:
             self._close()
 
-    def read(self, header: FieldHeader) -> Values:
-        """Values of one field in the header's unit, float32 (y, x).
+    def read(self, header: FieldHeader, region: Region | None = None) -> Values:
+        """Values of one field in the header's unit, float32 (y, x); of the region alone, where one is given.
 
         NaN where the file has a fill value or a value outside the variable's valid range. Raises
         TruncatedInput where it cannot be read.
         """
-        name, index = str(header.locator[1]), tuple(int(part) for part in header.locator[3::2])
+        name = str(header.locator[1])
+        index: list[int | slice] = [int(part) for part in header.locator[3::2]]
+        if region is not None:
+            index += [region.rows, region.columns]
         with _LOCK, _readable(header.path):
             if self._path != header.path:
                 self._close()
                 self._dataset, self._path = netCDF4.Dataset(header.path, "r"), header.path
             variable = self._dataset.variables[name]
-            packed = variable[index]
+            packed = variable[tuple(index)]
             change = _conversion(variable, QUANTITIES[header.quantity], header.path)
         values = np.ma.filled(np.ma.asarray(packed, np.float64), np.nan)
         with np.errstate(over="ignore"):

@@ -26,7 +26,7 @@ from service.errors import (
     WrongPeriod,
     WrongSource,
 )
-from service.fields import FieldHeader, Values
+from service.fields import FieldHeader, Region, Values
 from service.grids import Grid, grid_from_definition
 from service.limits import diagnosis
 from service.precipitation import NEGATIVE_TOLERANCE_MM, WHOLE
@@ -145,7 +145,7 @@ def _gridded(
     header = _chosen(path, headers, specification, declared)
     target = grid_from_definition(specification.target, specification.window)
     weights = remap_weights(header.grid, target, weights_folder)
-    part = _read(header)[weights.source_rows, weights.source_columns]
+    part = _read(header, weights.window)
     used = np.where(contributing(weights), part, np.float32(0.0))
     tolerance_mm = max(NEGATIVE_TOLERANCE_MM, header.packing_step)
     checked = _checked(used, tolerance_mm, specification, header.label)
@@ -159,8 +159,10 @@ def _gridded(
     )
 
 
-def _read(header: FieldHeader) -> Values:
-    return grib_edition1.read(header) if header.locator[0] == grib_edition1.READER else files.read(header)
+def _read(header: FieldHeader, region: Region) -> Values:
+    if header.locator[0] == grib_edition1.READER:
+        return grib_edition1.read(header)[region.rows, region.columns]
+    return files.read(header, region)
 
 
 def _chosen(

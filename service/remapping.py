@@ -23,6 +23,7 @@ from scipy.sparse import csr_array
 
 from service.durability import TEMPORARY_SUFFIX
 from service.errors import OutsideGrid, WrongGrid
+from service.fields import Region
 from service.grids import Grid
 from service.quadrilaterals import Placement, placed_targets
 
@@ -48,12 +49,14 @@ class RemapWeights:
     matrix: csr_array[np.float64, tuple[int, int]]
 
     @property
+    def window(self) -> Region:
+        """The needed part of the source."""
+        return Region(self.source_rows, self.source_columns)
+
+    @property
     def window_shape(self) -> tuple[int, int]:
-        """(y, x) of the needed window of the source."""
-        return (
-            self.source_rows.stop - self.source_rows.start,
-            self.source_columns.stop - self.source_columns.start,
-        )
+        """(y, x) of the needed part of the source."""
+        return self.window.shape
 
     def apply(self, fields: NDArray[np.float32]) -> NDArray[np.float32]:
         """Remap (n, source y, source x) to (n, target y, target x).

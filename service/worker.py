@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import ParamSpec, TypeVar
 
 from service.errors import WorkerDied
+from service.memory import keep_freed_memory
 
 _logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Workers:
             if self._closed:
                 raise RuntimeError("the workers are closed")
             executor = ProcessPoolExecutor(
-                max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_watch_parent
+                max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin
             )
             self._executors.add(executor)
             return executor
@@ -102,6 +103,12 @@ def _end(executor: ProcessPoolExecutor) -> None:
     for process in list((executor._processes or {}).values()):
         process.kill()
     executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin() -> None:
+    """What a new process does first."""
+    keep_freed_memory()
+    _watch_parent()
 
 
 def _watch_parent() -> None:

@@ -4,11 +4,10 @@ Lets samples take the serving path (``service.cycle.assemble``) without files in
 as it is in files: accumulated since the start of the run.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from service.channels import CHANNELS, PRECIPITATION_CHANNEL, QUANTITIES, LevelType
-from service.fields import FieldHeader, Values
+from service.fields import FieldHeader, ReadRegion, Region, Values
 from service.grids import Grid, grid_from_definition
 from training.domain import RDAPS_KIM
 from training.simulate import SimulatedCycle
@@ -47,15 +46,14 @@ def simulated_headers(cycle: SimulatedCycle) -> list[FieldHeader]:
     return headers
 
 
-def read_simulated(cycle: SimulatedCycle) -> Callable[[FieldHeader], Values]:
+def read_simulated(cycle: SimulatedCycle) -> ReadRegion:
     """Reads the values behind the headers of ``simulated_headers``."""
 
-    def _read(header: FieldHeader) -> Values:
+    def _read(header: FieldHeader, region: Region) -> Values:
         name, index = str(header.locator[0]), int(header.locator[1])
-        if name == PRECIPITATION_CHANNEL:
-            values: Values = cycle.accumulated_rain_mm[index]
-        else:
-            values = cycle.fields[name][index]
+        rain = name == PRECIPITATION_CHANNEL
+        fields = cycle.accumulated_rain_mm if rain else cycle.fields[name]
+        values: Values = fields[index, region.rows, region.columns]
         return values
 
     return _read

@@ -8,7 +8,7 @@ library raises for it: one broken file among months of them must not end the wor
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from service import files
 from service.cycle import assemble
 from service.errors import RainpostError
-from service.fields import FieldHeader, Values
+from service.fields import FieldHeader, ReadRegion
 from service.observation import read_observation
 from service.specification import CycleSpecification
 from service.times import iso_time
@@ -230,7 +230,7 @@ class ReadSamples:
     def _assembled(
         self,
         headers: Sequence[FieldHeader],
-        read: Callable[[FieldHeader], Values],
+        read: ReadRegion,
         leads_hours: tuple[int, ...],
     ) -> dict[int, Floats]:
         specification = self.specification.model_copy(update={"leads_hours": leads_hours})

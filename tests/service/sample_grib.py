@@ -80,7 +80,9 @@ class Sample:
             for key, value in (self._head() | grid | self._time() | self.keys).items():
                 eccodes.codes_set(handle, key, value)
             ny, nx = self.values.shape
-            points = np.array([self.values[place] for place in self.scan.order(ny, nx)])
+            points = self.values.ravel()
+            if self.scan != Scan():
+                points = np.array([self.values[place] for place in self.scan.order(ny, nx)])
             holes = np.isnan(points)
             if holes.any():
                 eccodes.codes_set(handle, "bitmapPresent", 1)

@@ -26,7 +26,7 @@ from service.errors import (
     UnrecognisedInput,
     WrongGrid,
 )
-from service.fields import FieldHeader, Values
+from service.fields import FieldHeader, Region, Values
 from service.grids import grid_from_definition
 from service.remapping import remap_weights
 from service.specification import Window
@@ -224,10 +224,9 @@ def test_no_value_of_an_unused_point_has_any_effect(tmp_path: Path, cycle_file: 
     used = contributing(weights)
     assert 0 < used.sum() < used.size
 
-    def spoiled(header: FieldHeader) -> Values:
-        values = files.read(header)
-        window = values[weights.source_rows, weights.source_columns]
-        window[~used] = np.where(
+    def spoiled(header: FieldHeader, region: Region) -> Values:
+        values = files.read(header, region)
+        values[~used] = np.where(
             np.arange((~used).sum()) % 2, np.nan, np.inf if header.lead_hours > 25 else 9999.0
         )
         return values
@@ -246,9 +245,9 @@ def test_targets_outside_the_source_are_an_error(cycle_file: Path) -> None:
 def test_every_field_is_read_once_and_only_where_needed(cycle_file: Path) -> None:
     headers, read = files.scan(cycle_file), Counter[str]()
 
-    def counted(header: FieldHeader) -> Values:
+    def counted(header: FieldHeader, region: Region) -> Values:
         read[header.label] += 1
-        return files.read(header)
+        return files.read(header, region)
 
     one_lead = specified(leads_hours=(25,), channels=("temperature_2m", PRECIPITATION_CHANNEL))
     cycle = assemble([*headers, *headers], counted, one_lead)
@@ -258,7 +257,7 @@ def test_every_field_is_read_once_and_only_where_needed(cycle_file: Path) -> Non
 
 def test_values_of_another_shape_than_the_grid_are_an_error(cycle_file: Path) -> None:
     with pytest.raises(WrongGrid, match="fill its grid"):
-        assemble(files.scan(cycle_file), lambda _: np.zeros((3, 3), np.float32), SPECIFICATION)
+        assemble(files.scan(cycle_file), lambda *_: np.zeros((3, 3), np.float32), SPECIFICATION)
 
 
 def test_remap_weights_are_kept_in_the_folder(tmp_path: Path, cycle_file: Path) -> None:

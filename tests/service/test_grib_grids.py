@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pyproj
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service import grib
 from service.errors import WrongGrid
+from service.fields import Region
+from service.grib_grids import Scanning
 from service.grids import LambertGrid, LatitudeLongitudeGrid
 from tests.service.sample_grib import Keys, Sample, lambert, smooth, write
 
@@ -166,3 +170,22 @@ def test_a_first_point_beyond_the_pole_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "field.grib2", Sample(smooth(), keys={"latitudeOfFirstGridPoint": 104_970_128}))
     with pytest.raises(WrongGrid, match=r"field\.grib2.*got: 104\.97"):
         grib.scan(path)
+
+
+FLAGS = st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans())
+
+
+@given(data=st.data(), shape=st.tuples(st.integers(2, 9), st.integers(2, 9)), flags=FLAGS)
+def test_the_positions_of_a_region_are_where_its_points_are_arranged_from(
+    data: st.DataObject, shape: tuple[int, int], flags: tuple[bool, bool, bool, bool]
+) -> None:
+    order = Scanning(*shape, *flags)
+    top, left = (data.draw(st.integers(0, length - 1)) for length in shape)
+    bottom, right = (
+        data.draw(st.integers(first + 1, length)) for first, length in zip((top, left), shape, strict=True)
+    )
+    region = Region(slice(top, bottom), slice(left, right))
+    points = np.arange(float(order.ny * order.nx))
+    found = points[order.positions(region)]
+    assert found.shape == region.shape
+    np.testing.assert_array_equal(found, order.arranged(points)[region.rows, region.columns])

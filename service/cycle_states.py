@@ -114,6 +114,14 @@ class CycleStates:
             if (state := self._state(time, tuple(by_cycle.get(time, ())))) is not None:
                 yield state
 
+    def late(self) -> list[CycleState]:
+        """The cycles that are still looked for, and late, newest first."""
+        now = self._now()
+        expected = self._schedule.open_cycles(now) if self._schedule.expects else ()
+        overdue = [time for time in expected if self._schedule.is_late(time, now)]
+        found = [self.of(time) for time in overdue if not self._store.revisions(time)]
+        return [state for state in found if state is not None and state.state == "late"]
+
     def _state(self, reference_time: np.datetime64, jobs: tuple[Job, ...]) -> CycleState | None:
         records = tuple(self._store.revisions(reference_time))
         expected = self._schedule.is_expected(reference_time, self._now())

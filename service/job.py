@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from dbos import StepInfo, WorkflowStatus
+from pydantic import BaseModel
 
 from service.problems import Problem, internal_problem
 from service.stages import Task
@@ -38,6 +39,12 @@ _STATES: Final[dict[str, State]] = {
 }
 
 
+class Call(BaseModel):
+    """What a run of a job is begun with, besides its task. run: a name that no other run of any job has."""
+
+    run: str = ""
+
+
 @dataclass(frozen=True)
 class StageTime:
     """A stage that ended, well or not."""
@@ -53,6 +60,7 @@ class Job:
 
     stage: the one at work while it is running. cycle: reference time of its files, once it was declared or
     read.
+    run: the last one of this job.
     reference_time and revision: of the product, once it succeeded. problem: once it failed.
     started: when it left the queue, for the last time if a crash put it back. stages: those that ended; empty
     where they were not asked for.
@@ -71,6 +79,7 @@ class Job:
     reference_time: str | None = None
     revision: int | None = None
     problem: Problem | None = None
+    run: str = ""
 
     @property
     def finished(self) -> bool:
@@ -89,11 +98,12 @@ def job_of(status: WorkflowStatus, steps: list[StepInfo] | None = None) -> Job:
         result = {"problem": _internal_fault(status.status).model_dump()}
     problem = Problem.model_validate(result["problem"]) if "problem" in result else None
     attributes = status.attributes or {}
+    arguments = status.input["args"] if status.input else ()
     done = [step for step in steps or () if step["function_name"] in STAGES]
     return Job(
         id=status.workflow_id,
         state=state,
-        task=Task.model_validate(status.input["args"][1] if status.input else {}),
+        task=Task.model_validate(arguments[1] if arguments else {}),
         source=attributes.get(SOURCE, "request"),
         created=_moment(status.created_at),
         updated=_moment(status.updated_at),
@@ -111,6 +121,7 @@ def job_of(status: WorkflowStatus, steps: list[StepInfo] | None = None) -> Job:
         reference_time=result.get("reference_time"),
         revision=result.get("revision"),
         problem=problem and problem.model_copy(update={"instance": f"/jobs/{status.workflow_id}"}),
+        run=call_of(arguments).run,
     )
 
 
@@ -122,6 +133,11 @@ def jobs_since(select: Callable[..., list[WorkflowStatus]], moment: str) -> list
     found = select(start_time=moment) + select(status=UNFINISHED)
     jobs = {status.workflow_id: job_of(status) for status in found}
     return sorted(jobs.values(), key=lambda job: job.created, reverse=True)
+
+
+def call_of(arguments: Sequence[Any]) -> Call:
+    """The third argument of a workflow; those of before there was one have none."""
+    return Call.model_validate(arguments[2]) if len(arguments) > 2 else Call()
 
 
 def _stage_after(done: list[StepInfo]) -> str | None:

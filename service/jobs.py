@@ -13,6 +13,7 @@ import logging
 import shutil
 import threading
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -28,6 +29,7 @@ from dbos import (
     WorkflowStatus,
 )
 
+from service.announcer import Announcer
 from service.cycle_index import CycleIndex
 from service.durability import exclusive, sync
 from service.errors import (
@@ -40,7 +42,7 @@ from service.errors import (
     SettingsError,
     WorkerDied,
 )
-from service.job import CYCLE, SOURCE, UNFINISHED, WORKFLOW, Job, Source, State, job_of, jobs_since
+from service.job import CYCLE, SOURCE, UNFINISHED, WORKFLOW, Call, Job, Source, State, job_of, jobs_since
 from service.metrics import Metrics
 from service.presence import Presence
 from service.renewal import Renewal, Renewals
@@ -54,7 +56,7 @@ from service.workflow import Workflow
 
 _logger = logging.getLogger(__name__)
 
-_WORKFLOW_VERSION: Final = "3"
+_WORKFLOW_VERSION: Final = "4"
 """Raised when the steps change: a workflow is only resumed by the version that began it."""
 _QUEUE: Final = "cycles"
 _QUEUE_POLL_SECONDS: Final = 0.1
@@ -63,6 +65,7 @@ _CARE_SECONDS: Final = 5.0
 """How often a process looks for jobs that others left undone and for files that are too old."""
 _ATTEMPTS: Final = 5
 """How often a job may take the service down before it is given up."""
+_GIVEN_UP: Final = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
 _MOST_JOBS_OF_A_CYCLE: Final = 20
 _FIRST: Final = 1
 """Priority of what somebody waits for; larger numbers come later."""
@@ -83,6 +86,7 @@ class Jobs:
         store: Store,
         metrics: Metrics,
         workers: Workers,
+        announcer: Announcer,
     ) -> None:
         self._settings = settings
         self._presence = presence
@@ -95,8 +99,8 @@ class Jobs:
         self._submission_lock = work / ".submission"
         self._index = CycleIndex(work / "cycles")
         self._renewals = Renewals(work / "renewals")
-        self._workflow = Workflow(stages, shadows, metrics, self._index, work / "locks")
-        self._registered: Callable[[str, dict[str, Any]], dict[str, Any]]
+        self._workflow = Workflow(stages, shadows, metrics, announcer, self._index, work / "locks")
+        self._registered: Callable[[str, dict[str, Any], dict[str, Any]], dict[str, Any]]
         self._stopping = threading.Event()
         self._carer = threading.Thread(target=self._care, name="job-care", daemon=True)
 
@@ -243,6 +247,10 @@ class Jobs:
         """Jobs that came in after a moment (in ISO 8601), and all that are not finished, newest first."""
         return jobs_since(self._list, moment)
 
+    def given_up(self, moment: str) -> list[Job]:
+        """Jobs that came in after a moment (in ISO 8601) and took the service down once too often."""
+        return [job_of(status) for status in self._list(status=_GIVEN_UP, start_time=moment)]
+
     def unfinished(self) -> list[tuple[State, datetime]]:
         """State and time of acceptance of every job that is queued or running, of all processes."""
         found = [job_of(status) for status in self._list(status=UNFINISHED, load_output=False)]
@@ -320,7 +328,9 @@ class Jobs:
             SetWorkflowAttributes(attributes),
             SetEnqueueOptions(priority=priority),
         ):
-            DBOS.enqueue_workflow(_QUEUE, self._registered, job_id, task.model_dump(mode="json"))
+            call = Call(run=uuid.uuid4().hex)
+            documents = (task.model_dump(mode="json"), call.model_dump(mode="json"))
+            DBOS.enqueue_workflow(_QUEUE, self._registered, job_id, *documents)
 
     def _launch(self) -> None:
         # With a handler of its own DBOS lets the service's handlers do the rest.
@@ -339,8 +349,8 @@ class Jobs:
         )
 
         @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_ATTEMPTS)
-        def correct(job_id: str, document: dict[str, Any]) -> dict[str, Any]:
-            return self._workflow.run(job_id, document)
+        def correct(job_id: str, document: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
+            return self._workflow.run(job_id, Task.model_validate(document), Call.model_validate(call))
 
         self._registered = correct
         self._shadows.register(_WORKFLOW_VERSION)

@@ -7,6 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Final
+
+_TALKATIVE: Final = ("httpx", "httpcore")
+"""They log the addresses of requests in full, and what is in them may be secret."""
 
 _subject: ContextVar[dict[str, str] | None] = ContextVar("subject", default=None)
 
@@ -50,3 +54,5 @@ def configure_logs(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from service.errors import RainpostError
-from service.series import SERIES, STAGES
+from service.series import DELIVERY_OUTCOMES, SERIES, STAGES
 
 
 class Metrics:
@@ -23,6 +23,7 @@ class Metrics:
         self._stages = SERIES["stage_duration_seconds"].histogram(self.registry)
         self._observations = SERIES["observations"].counter(self.registry)
         self._shadow_runs = SERIES["shadow_runs"].counter(self.registry)
+        self._deliveries = SERIES["webhook_deliveries"].counter(self.registry)
         self._requests = SERIES["http_request_duration_seconds"].histogram(self.registry)
         self._build = SERIES["build_info"].gauge(self.registry)
         self._begin_at_zero()
@@ -62,6 +63,15 @@ class Metrics:
     def count_shadow(self, outcome: str, reason: str = "") -> None:
         """A cycle was done with by the shadow model."""
         self._shadow_runs.labels(outcome, reason).inc()
+
+    def expect_deliveries(self, receiver: str) -> None:
+        """There is such a receiver."""
+        for outcome in DELIVERY_OUTCOMES:
+            self._deliveries.labels(receiver, outcome)
+
+    def count_delivery(self, receiver: str, outcome: str) -> None:
+        """An event was sent, or could not be."""
+        self._deliveries.labels(receiver, outcome).inc()
 
     def time_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. route: the template, never the path that a client may invent."""

@@ -47,6 +47,7 @@ from service.submission import Submission
 from service.verification import Verification
 from service.verification_counts import Sum
 from service.versions import rainpost_version
+from service.webhooks import Webhooks
 from service.worker import Workers
 
 _logger = logging.getLogger(__name__)
@@ -127,8 +128,18 @@ class Runtime:
             self.metrics,
             self._shadow_workers,
         )
+        self._webhooks = Webhooks(
+            settings, self.store, lambda: self.models.leads_hours, self.metrics, self.presence.leads
+        )
         self.jobs = Jobs(
-            settings, self.presence, stages, self.shadows, self.store, self.metrics, self._workers
+            settings,
+            self.presence,
+            stages,
+            self.shadows,
+            self.store,
+            self.metrics,
+            self._workers,
+            self._webhooks.announcer,
         )
         self.cycles = CycleStates(
             self.store, self.jobs, lambda: self.models.leads_hours, Schedule.of(settings)
@@ -163,6 +174,7 @@ class Runtime:
             self._open_database()
             self.jobs.start()
             self._settle()
+        self._webhooks.start((self.cycles, self.jobs, Schedule.of(self.settings)) if watch else None)
         self._remove_broken_uploads()
         self._workers.warm(warm_up)
         if watch:
@@ -183,6 +195,7 @@ class Runtime:
         """End jobs and processes; what is not done goes on at the next start."""
         self._watch.stop()
         self._ingest_watch.stop()
+        self._webhooks.stop()
         self.jobs.stop()
         self._workers.close()
         self._shadow_workers.close()
@@ -257,6 +270,7 @@ class Runtime:
             bind(self.settings.data_folder, self.settings.job_database_url)
             self.ledger.open()
             self.choices.open()
+            self._webhooks.open()
         except SQLAlchemyError as error:
             raise SettingsError(
                 "the database cannot be opened",

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from service.contingency import SCORES
 
 STAGES: Final = ("receive", "collect", "decode", "infer", "check", "publish", "observe", "verify", "shadow")
+DELIVERY_OUTCOMES: Final = ("delivered", "failed", "gone", "given_up")
 _STAGE_SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 _REQUEST_SECONDS: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
@@ -105,6 +106,12 @@ SERIES: Final = {
             "Cycles that the shadow model was to run on, by outcome (succeeded, failed, dropped when it had "
             "ended) and the problem's reason",
         ),
+        _counter(
+            "rainpost_webhook_deliveries",
+            ("receiver", "outcome"),
+            "Attempts to deliver an event, by outcome (delivered, failed and to be tried again, gone: not "
+            "wanted, given_up)",
+        ),
         Series(
             "rainpost_http_request_duration_seconds",
             "histogram",
@@ -130,6 +137,11 @@ SERIES: Final = {
         ),
         _gauge("rainpost_disk_free_bytes", ("folder",), "Free space where the folder (data) lies"),
         _gauge("rainpost_disk_size_bytes", ("folder",), "All space where the folder (data) lies"),
+        _gauge(
+            "rainpost_webhook_oldest_waiting_event_time_seconds",
+            ("receiver",),
+            "Record of the oldest event that a receiver has not got yet, seconds since 1970; 0 without one",
+        ),
         # Cycles.
         _gauge(
             "rainpost_cycles",

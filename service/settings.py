@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import SettingsError
+from service.signatures import key_of
 
 Provider = Literal["cpu", "cuda"]
 """ONNX Runtime's execution providers that the artefacts run on."""
@@ -181,6 +183,33 @@ class Settings(BaseSettings):
         ge=0,
         description="How long the uploaded files of a failed job, and what the gate kept aside, are kept.",
     )
+    webhook_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses, separated by blanks, to which an event (CloudEvents 1.0) is posted when a "
+        "cycle is published, partial, late or failed. None by default.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None,
+        validate_default=True,
+        description="What events are signed with: `whsec_` and 24 to 64 random bytes in base64, as Standard "
+        "Webhooks has it. Several, separated by blanks, sign side by side while receivers change from one to "
+        "the next. Needed with RAINPOST_WEBHOOK_URLS.",
+    )
+    webhook_source: str = Field(
+        default="urn:rainpost",
+        min_length=1,
+        description="`source` of the events, a URI that names this installation, such as the address under "
+        "which receivers reach it.",
+    )
+    webhook_timeout_seconds: float = Field(
+        default=10, gt=0, description="How long one delivery of an event may take, from first to last."
+    )
+    webhook_give_up_hours: float = Field(
+        default=24,
+        gt=0,
+        description="How long a receiver that does not take an event is tried again, at growing intervals of "
+        "up to an hour.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Lowest level that is logged."
     )
@@ -201,6 +230,32 @@ class Settings(BaseSettings):
         if not value or not all(0 <= hour < 24 for hour in value):
             raise ValueError("hours from 0 to 23, separated by commas, at least one")
         return tuple(sorted(set(value)))
+
+    @field_validator("webhook_urls", mode="before")
+    @classmethod
+    def _split_urls(cls, value: object) -> object:
+        return tuple(dict.fromkeys(value.split())) if isinstance(value, str) else value
+
+    @field_validator("webhook_urls", mode="after")
+    @classmethod
+    def _addresses(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        # The text of neither error may show an address: its path or query may be what makes it secret.
+        for url in value:
+            parts = urlsplit(url.get_secret_value())
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError("an address begins with http:// or https:// and a host")
+            if parts.username is not None:
+                raise ValueError("user and password have no place in an address; events are signed instead")
+        return value
+
+    @field_validator("webhook_secret", mode="after")
+    @classmethod
+    def _keys(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("webhook_urls"):
+            raise ValueError("needed with RAINPOST_WEBHOOK_URLS")
+        if value is not None and not [key_of(secret) for secret in value.get_secret_value().split()]:
+            raise ValueError("no secret")
+        return value
 
     @field_validator("observation_folder", mode="after")
     @classmethod
@@ -256,6 +311,12 @@ class Settings(BaseSettings):
     def shares_work(self) -> bool:
         """Whether other processes may work on the same jobs, in the same data folder."""
         return self.job_database_url.startswith("postgresql")
+
+    @property
+    def webhook_keys(self) -> tuple[bytes, ...]:
+        """The keys that sign events: not for logs."""
+        secrets = "" if self.webhook_secret is None else self.webhook_secret.get_secret_value()
+        return tuple(key_of(secret) for secret in secrets.split())
 
     @property
     def ledger_database_url(self) -> str:

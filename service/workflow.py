@@ -8,23 +8,41 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dbos import DBOS
 from dbos import error as dbos_error
 
+from service.announcer import Announcer
 from service.cycle_index import CycleIndex
 from service.durability import exclusive
 from service.errors import GateRefused, InferenceError, RainpostError
-from service.job import CYCLE
+from service.job import CYCLE, Call
 from service.logs import log_subject
 from service.metrics import Metrics
-from service.problems import Problem, problem_of
+from service.problems import Problem, internal_problem, problem_of
 from service.shadow_jobs import ShadowJobs
 from service.stages import Stages, Task
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Run:
+    """A job at work. cycle: the reference time of its files in ISO 8601, once it is declared or read."""
+
+    job_id: str
+    task: Task
+    call: Call
+    cycle: str | None
+
+    @property
+    def subject(self) -> dict[str, str]:
+        """What its log lines are about."""
+        cycle = {} if self.cycle is None else {"cycle": self.cycle}
+        return {"job": self.job_id[:12]} | cycle
 
 
 class Workflow:
@@ -39,12 +57,14 @@ class Workflow:
         stages: Stages,
         shadows: ShadowJobs,
         metrics: Metrics,
+        announcer: Announcer,
         index: CycleIndex,
         locks_folder: Path,
     ) -> None:
         self._stages = stages
         self._shadows = shadows
         self._metrics = metrics
+        self._announcer = announcer
         self._index = index
         self._locks_folder = locks_folder
         self._running: set[str] = set()
@@ -59,15 +79,15 @@ class Workflow:
         """From now on an exception is only the end of this process's part."""
         self._stopping = True
 
-    def run(self, job_id: str, document: dict[str, Any]) -> dict[str, Any]:
-        """Do a task (as JSON). The result is ``{"reference_time", "revision"}`` or ``{"problem"}``."""
-        task = Task.model_validate(document)
+    def run(self, job_id: str, task: Task, call: Call) -> dict[str, Any]:
+        """Do a task. The result is ``{"reference_time", "revision"}`` or ``{"problem"}``."""
+        run = _Run(job_id, task, call, task.submission.reference_time)
         self._locks_folder.mkdir(parents=True, exist_ok=True)
-        with exclusive(self._locks_folder / job_id, remove=True), log_subject(job=job_id[:12]):
+        with exclusive(self._locks_folder / job_id, remove=True), log_subject(**run.subject):
             self._running.add(job_id)
             _logger.info("correcting %d files", len(task.submission.inputs))
             try:
-                result = self._run_steps(job_id, task)
+                result = self._run_steps(run)
             except dbos_error.DBOSWorkflowCancelledError:
                 _logger.info("the job was cancelled")
                 self._metrics.count_job("cancelled")
@@ -78,33 +98,41 @@ class Workflow:
                 if not self._stopping:
                     _logger.exception("the job failed for a fault of the service")
                     self._metrics.count_job("failed", "internal-error")
+                    self._announce_failure(run, internal_problem("submit the files again to try once more"))
                 raise
             finally:
                 self._running.discard(job_id)
-            self._finish(job_id, task, result)
+            self._finish(run, result)
             return result
 
-    def _finish(self, job_id: str, task: Task, result: dict[str, Any]) -> None:
+    def _finish(self, run: _Run, result: dict[str, Any]) -> None:
         if "problem" in result:
             _logger.warning("the job failed: %s", result["problem"]["detail"])
             self._metrics.count_job("failed", result["problem"]["reason"])
-            self._stages.remove_results(job_id)
+            self._announce_failure(run, Problem.model_validate(result["problem"]))
+            self._stages.remove_results(run.job_id)
         else:
             _logger.info("published %s revision %d", result["reference_time"], result["revision"])
             self._metrics.count_job("succeeded")
-            self._shadows.take_over(job_id, task)
-            self._stages.remove(job_id)
+            self._shadows.take_over(run.job_id, run.task)
+            self._stages.remove(run.job_id)
 
-    def _run_steps(self, job_id: str, task: Task) -> dict[str, Any]:
+    def _announce_failure(self, run: _Run, problem: Problem) -> None:
+        if run.cycle is not None:
+            self._announcer.failed(run.cycle, run.job_id, run.call.run, run.task, problem)
+
+    def _run_steps(self, run: _Run) -> dict[str, Any]:
+        job_id, task = run.job_id, run.task
         collected = _step("collect", lambda: self._stages.collect(job_id, task))
         if "problem" in collected:
             return collected
         decoded = _step("decode", lambda: self._stages.decode(job_id, task))
         if "problem" in decoded:
             return decoded
+        run.cycle = decoded["value"]
         self._index.note(decoded["value"], job_id)
         DBOS.update_workflow_attributes(job_id, {CYCLE: decoded["value"]}, merge=True)
-        with log_subject(cycle=decoded["value"]):
+        with log_subject(**run.subject):
             for name, function in (("infer", self._stages.infer), ("check", self._stages.check)):
                 done = _step(name, lambda function=function: function(job_id, task))  # type: ignore[misc]
                 if "problem" in done:
@@ -112,6 +140,8 @@ class Workflow:
             published = _step("publish", lambda: self._publish(job_id, task))
             if "problem" in published:
                 return published
+            # No step: told again after a crash, it is known again.
+            self._announcer.published(**published["value"])
             _step("verify", lambda: self._verify(**published["value"]))
             return dict(published["value"])
 

@@ -273,6 +273,34 @@ def _requests() -> Section:
                 "none",
                 decimals=0,
             ),
+            stacked_bars(
+                "Deliveries of events, each hour",
+                "Attempts to deliver an event to a receiver of RAINPOST_WEBHOOK_URLS, by outcome; those that "
+                "failed are followed by another.",
+                [
+                    Query(
+                        "sum by (receiver, outcome) (increase(rainpost_webhook_deliveries_total[1h]))",
+                        "{{receiver}} {{outcome}}",
+                    )
+                ],
+                "none",
+                decimals=0,
+            ),
+            time_series(
+                "Oldest event that waits",
+                "For how long a receiver has not taken it. From 15 minutes on an alert fires.",
+                [
+                    Query(
+                        "time() - max by (receiver) "
+                        "(rainpost_webhook_oldest_waiting_event_time_seconds > 0) "
+                        "or max by (receiver) (rainpost_webhook_oldest_waiting_event_time_seconds)",
+                        "{{receiver}}",
+                    )
+                ],
+                "s",
+                minimum=0,
+                limits=(Limit(None, "green"), Limit(900, "red")),
+            ),
             time_series(
                 "Databases answer",
                 "Whether the databases of the jobs and of the ledger answer.",

@@ -18,11 +18,13 @@ from typing import Any
 
 from dbos import DBOS
 
+from service import deliveries as deliveries_module
 from service import jobs as jobs_module
 from service import shadow_jobs as shadow_jobs_module
 from service import store as store_module
 from service.durability import write_durably
 from service.job import STAGES
+from service.outbox import Outbox
 from service.references import hash_file
 from service.runtime import Runtime
 from service.settings import Settings
@@ -43,6 +45,12 @@ TAKE_OVER = "take_over"
 
 SHADOW = "shadow"
 """The end of a run of the shadow: its product is stored and scored."""
+
+ANNOUNCED = "announced"
+"""After an event is recorded, before anything of it is delivered."""
+
+DELIVERED = "delivered"
+"""After a receiver has taken an event, before that is noted."""
 
 QUIET_LOOKS = 25
 
@@ -117,15 +125,19 @@ def _watch_stages(life: Life) -> None:
         _replace(shadow_jobs_module, _CARE_SECONDS=0.2)
         for stage, method in ((TAKE_OVER, "take_over"), (SHADOW, "run_once")):
             _replace(ShadowJobs, **{method: _watched(stage, getattr(ShadowJobs, method), life)})
-    if life.killed_in == RENEWAL:
-        delete = DBOS.delete_workflow
+    _arrange_the_end(life.killed_in)
 
-        def delete_and_die(workflow_id: str) -> None:
-            delete(workflow_id)
-            os.kill(os.getpid(), signal.SIGKILL)
 
-        _replace(DBOS, delete_workflow=delete_and_die)
-    if life.killed_in == RECORD:
+def _arrange_the_end(place: str | None) -> None:
+    """A kill that is not at the end of a stage."""
+    if place == RENEWAL:
+        _replace(DBOS, delete_workflow=_last(DBOS.delete_workflow))
+    if place == ANNOUNCED:
+        _replace(deliveries_module, _POLL_SECONDS=3600.0)
+        _replace(Outbox, record=_last(Outbox.record))
+    if place == DELIVERED:
+        _replace(Outbox, end=_last(lambda *_: None))
+    if place == RECORD:
 
         def write_or_die(path: Path, content: Callable[[Path], object]) -> None:
             if path.suffix == ".json":
@@ -139,6 +151,16 @@ def _replace(place: object, **members: object) -> None:
     """The process is the test's own: nothing has to be put back."""
     for name, member in members.items():
         setattr(place, name, member)
+
+
+def _last(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the process does last."""
+
+    def do_and_die(*arguments: Any) -> None:
+        function(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return do_and_die
 
 
 def _call(_: Workers, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

@@ -125,6 +125,15 @@ def test_a_record_knows_its_delay(desk: Desk) -> None:
     assert record.delay_seconds == published.total_seconds()
 
 
+def test_late_cycles_are_those_that_are_looked_for_and_have_nothing(desk: Desk) -> None:
+    desk.now = NOON + 7 * HOUR
+    desk.publish((2,), NOON - 6 * HOUR)
+    found = desk.states(job("running", NOON - 12 * HOUR)).late()
+    assert [iso_time(one.reference_time)[:13] for one in found] == ["2026-11-22T12"]
+    desk.expects = False
+    assert desk.states().late() == []
+
+
 def test_recent_cycles_are_those_of_which_anything_is_known(desk: Desk) -> None:
     desk.publish((2,), NOON - 12 * HOUR)
     desk.publish(LEADS, NOON - 240 * HOUR)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +13,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.series import SERIES, SeriesDescription, describe
 from tests.service.sample_cycle import REFERENCE_TIME, write_cycle
 from tests.service.sample_observation import sample_rain_mm, write_dfs
-from tests.service.sample_service import ServiceClient, submit
+from tests.service.sample_receiver import addressed, receiving
+from tests.service.sample_service import ServiceClient, running, submit
 
 HOUR = np.timedelta64(1, "h")
+
+
+@pytest.fixture(scope="module")
+def client(service_folder: Path) -> Iterator[ServiceClient]:
+    """With all that brings series."""
+    with receiving() as receiver, running(service_folder, **addressed(receiver.url())) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from service.errors import SettingsError
 from service.settings import Settings
+from service.signatures import key_of
+from tests.service.sample_receiver import SIGNING
 
 
 @pytest.fixture(autouse=True)
@@ -71,10 +73,47 @@ def test_settings_do_not_change() -> None:
 
 
 def test_a_database_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAINPOST_DATABASE_URL", "postgresql://rain:secret@host/jobs")
+    monkeypatch.setenv("RAINPOST_DATABASE_URL", "postgresql://rain:hidden@host/jobs")
     settings = Settings.load()
-    assert "secret" not in repr(settings)
-    assert settings.job_database_url == "postgresql://rain:secret@host/jobs"
+    assert "hidden" not in repr(settings)
+    assert settings.job_database_url == "postgresql://rain:hidden@host/jobs"
+
+
+def test_receivers_are_split_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "RAINPOST_WEBHOOK_URLS", " https://one/hidden  http://two:8080/hidden https://one/hidden "
+    )
+    monkeypatch.setenv("RAINPOST_WEBHOOK_SECRET", f"{SIGNING} {SIGNING}")
+    settings = Settings.load()
+    found = [url.get_secret_value() for url in settings.webhook_urls]
+    assert found == ["https://one/hidden", "http://two:8080/hidden"]
+    assert settings.webhook_keys == (key_of(SIGNING),) * 2
+    assert "hidden" not in repr(settings)
+    assert SIGNING.removeprefix("whsec_") not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("urls", "secret", "variable"),
+    [
+        ("https://one/hidden", None, "RAINPOST_WEBHOOK_SECRET"),
+        ("https://one/hidden", "", "RAINPOST_WEBHOOK_SECRET"),
+        ("https://one/hidden", "hidden", "RAINPOST_WEBHOOK_SECRET"),
+        ("https://one/hidden", f"{SIGNING} hidden", "RAINPOST_WEBHOOK_SECRET"),
+        ("one/hidden", SIGNING, "RAINPOST_WEBHOOK_URLS"),
+        ("ftp://one/hidden", SIGNING, "RAINPOST_WEBHOOK_URLS"),
+        ("https:///hidden", SIGNING, "RAINPOST_WEBHOOK_URLS"),
+        ("https://user:hidden@one/", SIGNING, "RAINPOST_WEBHOOK_URLS"),
+    ],
+)
+def test_receivers_that_cannot_be_are_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, urls: str, secret: str | None, variable: str
+) -> None:
+    monkeypatch.setenv("RAINPOST_WEBHOOK_URLS", urls)
+    if secret is not None:
+        monkeypatch.setenv("RAINPOST_WEBHOOK_SECRET", secret)
+    with pytest.raises(SettingsError, match=variable) as caught:
+        Settings.load()
+    assert "hidden" not in str(caught.value)
 
 
 def test_the_ledger_is_in_the_database_of_the_jobs_where_that_is_postgresql(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from standardwebhooks import Webhook
 
 from service.job import STAGES
 from service.store import Store
@@ -16,7 +18,18 @@ from service.times import compact_time
 from tests.service.sample_artefact import write_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
 from tests.service.sample_postgresql import new_database, postgresql
-from tests.service.sample_process import RECORD, RENEWAL, Life, begin, end, stages_done, submission
+from tests.service.sample_process import (
+    ANNOUNCED,
+    DELIVERED,
+    RECORD,
+    RENEWAL,
+    Life,
+    begin,
+    end,
+    stages_done,
+    submission,
+)
+from tests.service.sample_receiver import SIGNING, addressed, receiving
 
 KILLED_IN = (*STAGES[:4], RECORD, *STAGES[4:])
 
@@ -40,10 +53,14 @@ def test_a_job_survives_a_kill_at_every_step_and_publishes_once(
 ) -> None:
     write_artefact(tmp_path / "models")
     job = (submission(write_cycle(tmp_path / "cycle"), REFERENCE_TIME),)
-    for stage in KILLED_IN:
-        life = Life(tmp_path, job, killed_in=stage, settings=settings)
-        assert end(begin(life)) == -signal.SIGKILL, stage
-    assert end(begin(Life(tmp_path, job, settings=settings))) == 0
+    with receiving() as receiver:
+        settings = (*settings, *addressed(receiver.url()).items())
+        for stage in KILLED_IN:
+            life = Life(tmp_path, job, killed_in=stage, settings=settings)
+            assert end(begin(life)) == -signal.SIGKILL, stage
+        assert end(begin(Life(tmp_path, job, settings=settings))) == 0
+        told = {request.headers["webhook-id"]: request.body for request in receiver.requests}
+    assert len(told) == 1, "the same event, however often the workflow began"
     done = Counter(stage for stage, _, _ in stages_done(tmp_path))
     assert done == dict.fromkeys(STAGES, 2), "nothing is done again but the step that was cut off"
     data = tmp_path / "data"
@@ -51,6 +68,29 @@ def test_a_job_survives_a_kill_at_every_step_and_publishes_once(
     cycle_folder = data / "products" / compact_time(REFERENCE_TIME)
     assert sorted(path.name for path in cycle_folder.iterdir()) == [".lock", "r1.json", "r1.nc"]
     assert list((data / "work" / "jobs").iterdir()) == []
+
+
+def test_an_event_survives_a_kill_and_is_delivered_with_the_same_identity(
+    settings: tuple[tuple[str, str], ...], tmp_path: Path
+) -> None:
+    write_artefact(tmp_path / "models")
+    job = (submission(write_cycle(tmp_path / "cycle"), REFERENCE_TIME),)
+    with receiving() as receiver:
+        settings = (*settings, *addressed(receiver.url()).items())
+        life = Life(tmp_path, job, killed_in=ANNOUNCED, settings=settings)
+        assert end(begin(life)) == -signal.SIGKILL
+        assert receiver.requests == []
+        assert end(begin(replace(life, killed_in=DELIVERED))) == -signal.SIGKILL
+        assert len(receiver.requests) == 1
+        assert end(begin(replace(life, killed_in=None))) == 0
+        first, second = receiver.requests
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.body == second.body
+    for request in (first, second):
+        event = Webhook(SIGNING).verify(request.body, request.headers)
+        assert event["id"] == request.headers["webhook-id"]
+        assert (event["data"]["state"], event["data"]["revision"]) == ("published", 1)
+    assert len(Store(tmp_path / "data" / "products").revisions(REFERENCE_TIME)) == 1
 
 
 def test_a_job_that_an_older_version_left_begins_anew(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.service.monitoring.sample_prometheus import Prometheus, program, scra
 from tests.service.sample_artefact import write_artefact, write_other_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, write_cycle
 from tests.service.sample_observation import sample_rain_mm, write_dfs
+from tests.service.sample_receiver import addressed, receiving
 from tests.service.sample_service import reach
 from tests.service.test_recovery import Server
 
@@ -38,13 +39,16 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
     server = Server(folder)
     server.settings |= {"RAINPOST_MODEL": "sample-0.1.0", "RAINPOST_SHADOW_MODEL": "sample-0.2.0"}
     try:
-        server.start()
-        with scraping(server.port, folder / "prometheus") as prometheus:
-            # Rates need what came before and after.
-            prometheus.await_scrapes(1)
-            _work(server)
-            prometheus.await_scrapes(2)
-            yield Monitored(server, prometheus)
+        with receiving() as receiver:
+            addresses = addressed(receiver.url())
+            server.settings |= {f"RAINPOST_{name.upper()}": value for name, value in addresses.items()}
+            server.start()
+            with scraping(server.port, folder / "prometheus") as prometheus:
+                # Rates need what came before and after.
+                prometheus.await_scrapes(1)
+                _work(server)
+                prometheus.await_scrapes(2)
+                yield Monitored(server, prometheus)
     finally:
         server.process.kill()
         server.process.wait()

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from service.artefact import GRAPH, MANIFEST
-from tests.service.sample_artefact import rewrite_manifest, write_artefact
+from service.times import parse_time
+from tests.service.sample_artefact import rewrite_manifest, write_artefact, write_other_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
 from tests.service.sample_postgresql import postgresql
 from tests.service.sample_service import Gate, ServiceClient, problem, reach, running, submit, submit_held
@@ -24,10 +26,11 @@ ONE, TWO, THREE = "sample-0.1.0", "sample-0.2.0", "sample-0.3.0"
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[ServiceClient]:
-    """With two models, the older one active."""
-    for version in ("0.1.0", "0.2.0"):
-        write_artefact(tmp_path / "models", version=version)
-    with running(tmp_path, model=ONE) as client:
+    """With two models of different weights, the older one active."""
+    write_artefact(tmp_path / "models")
+    write_other_artefact(tmp_path / "models", version="0.2.0")
+    # The other weights see heavy rain in most places.
+    with running(tmp_path, model=ONE, gate_heaviest_share=1.0) as client:
         yield client
 
 
@@ -53,6 +56,14 @@ def version_of(client: ServiceClient, job: str) -> str:
     return version
 
 
+def probabilities(client: ServiceClient, job: str) -> NDArray[np.float32]:
+    """Of the product of a job that succeeded."""
+    document = client.get(job).json()
+    record = client.runtime.store.record(parse_time(document["reference_time"]), document["revision"])
+    found: NDArray[np.float32] = client.runtime.shelf.dataset(record)["class_probability"].values
+    return found
+
+
 def test_a_job_at_work_keeps_its_model_and_the_next_one_takes_the_new(
     client: ServiceClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +81,9 @@ def test_a_job_at_work_keeps_its_model_and_the_next_one_takes_the_new(
     assert version_of(client, at_work) == "0.1.0"
     assert version_of(client, waiting) == "0.1.0", "it was accepted before"
     assert version_of(client, after) == "0.2.0"
+    old, same, new = (probabilities(client, job) for job in (at_work, waiting, after))
+    np.testing.assert_array_equal(old, same)
+    assert np.abs(old - new).max() > 0.1, "the cycles have the same values"
     activate(client, ONE)
     assert version_of(client, submit(client, cycle(tmp_path, 18)).headers["location"]) == "0.1.0"
 

@@ -8,14 +8,21 @@ for every group g and output cell p0
 with offsets ``dp`` and masks ``m`` (softmax over k) predicted from the input by a depth-wise convolution.
 Weights are shared among the cells through the input and output projections; the sampling itself has none.
 
-The sampling is one registered operator, ``rainpost::dcnv3``: PyTorch runs it through ``grid_sample``, and
-the ONNX exporter writes it as the standard ``DeformConv`` (opset 22) with one group per channel and weights
-of one. The operator counts the kernel as ONNX does: row by row, each offset as (y, x). InternImage's own
+Softmax and sampling are one registered operator, ``rainpost::dcnv3``. What computes it:
+
+    CPU   float32, float64              dcnv3_cpu (numba)
+    CUDA  float32, bfloat16, float16    dcnv3_cuda (Triton)
+    else  the other float types         dcnv3_reference (``grid_sample``)
+    ONNX                                Softmax and the standard ``DeformConv`` (opset 22) with one group per
+                                        channel and weights of one
+
+The operator counts the kernel as ONNX does: row by row, each offset as (y, x). InternImage's own
 parameters count it column by column, each offset as (x, y); the module keeps that order in its parameters
 and reorders the rows of the two small linear layers, so that nothing is moved at run time.
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import onnx
@@ -24,156 +31,159 @@ from onnxscript import opset22 as op
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.networks import dcnv3_cpu
+from training.networks import dcnv3_cpu, dcnv3_reference
+from training.networks.dcnv3_reference import KERNEL_SIZE, POINTS, Sampling, divided
 
-KERNEL_SIZE = 3
-POINTS = KERNEL_SIZE * KERNEL_SIZE
-
-
-def _grid(offset: Tensor, groups: int) -> Tensor:
-    """Sampling points in the units of ``grid_sample``: (batch * groups, 9, height * width, 2) as (x, y)."""
-    batch, _, height, width = offset.shape
-    offset = offset.reshape(batch * groups, POINTS, 2, height * width)
-    kwargs: dict[str, Any] = {"dtype": offset.dtype, "device": offset.device}
-    reach = torch.arange(KERNEL_SIZE, **kwargs) - KERNEL_SIZE // 2
-    rows = torch.arange(height, **kwargs).view(1, height, 1) + reach.repeat_interleave(KERNEL_SIZE).view(
-        POINTS, 1, 1
-    )
-    columns = torch.arange(width, **kwargs).view(1, 1, width) + reach.repeat(KERNEL_SIZE).view(POINTS, 1, 1)
-    rows = rows.expand(POINTS, height, width).reshape(POINTS, height * width)
-    columns = columns.expand(POINTS, height, width).reshape(POINTS, height * width)
-    x = (2 * (columns + offset[:, :, 1]) + 1) / width - 1
-    y = (2 * (rows + offset[:, :, 0]) + 1) / height - 1
-    return torch.stack((x, y), dim=-1)
-
-
-def _sample(value: Tensor, grid: Tensor, groups: int) -> Tensor:
-    """Bilinear samples, zero outside: (batch * groups, channels / groups, 9, height * width)."""
-    batch, channels, height, width = value.shape
-    folded = value.reshape(batch * groups, channels // groups, height, width)
-    return functional.grid_sample(folded, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+DEVICES = ("cpu", "cuda", "meta")
+PRECISIONS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 @torch.library.custom_op("rainpost::dcnv3", mutates_args=())
-def dcnv3_sample(value: Tensor, offset: Tensor, mask: Tensor, groups: int) -> Tensor:
-    """Sum of nine masked bilinear samples per group.
+def dcnv3_sample(
+    value: Tensor, offset: Tensor, logits: Tensor, groups: int, stride: int = 1, dilation: int = 1
+) -> Tensor:
+    """Mean of nine bilinear samples per group, weighted by the softmax of the logits.
 
     Args:
         value: (batch, channels, height, width).
-        offset: (batch, groups * 9 * 2, height, width) in cells, per point (y, x), points row by row.
-        mask: (batch, groups * 9, height, width), points row by row.
-        groups: number of groups that share offsets and masks; divides ``channels``.
+        offset: (batch, groups * 9 * 2, out height, out width) in cells, per point (y, x), points row by row.
+        logits: (batch, groups * 9, out height, out width), points row by row.
+        groups: number of groups that share offsets and weights; divides ``channels``.
+        stride: cells of ``value`` from one output cell to the next.
+        dilation: cells between the points of the regular grid, and the padding on each side.
 
     Returns:
-        (batch, channels, height, width). Samples outside the field count as zero.
+        (batch, channels, out height, out width), channels last in memory; out height = (height - 1) // stride
+        + 1. Samples outside the field and at offsets of NaN count as zero.
+
+    Raises:
+        TypeError: devices or precisions that are mixed or not in ``DEVICES`` and ``PRECISIONS``.
+        ValueError: shapes that do not fit together.
     """
-    if _compiled(value, offset, mask):
-        found = dcnv3_cpu.forward(*_channels_last(value, offset, mask, groups))
-        return _laid_out(found.permute(0, 3, 1, 2), value)
-    return reference(value, offset, mask, groups)
+    sampling = Sampling(groups, stride, dilation)
+    _check(value, offset, logits, sampling)
+    result: Tensor = _backend(value).forward(*_channels_last(value, offset, logits, groups), sampling)
+    return result.permute(0, 3, 1, 2)
 
 
-def reference(value: Tensor, offset: Tensor, mask: Tensor, groups: int) -> Tensor:
-    """The same sum through ``grid_sample``, on any device and in any precision."""
-    batch, _, height, width = value.shape
-    sampled = _sample(value, _grid(offset, groups), groups)
-    weights = mask.reshape(batch * groups, 1, POINTS, height * width)
-    return _laid_out((sampled * weights).sum(dim=2).reshape(value.shape), value)
+def _backend(value: Tensor) -> Any:
+    """The module whose ``forward`` and ``backward`` compute in this device and precision."""
+    device, precision = value.device.type, value.dtype
+    if device == "cuda" and precision != torch.float64:
+        return import_module("training.networks.dcnv3_cuda")  # Triton is there with the CUDA build only
+    if device == "cpu" and precision in {torch.float32, torch.float64}:
+        return dcnv3_cpu
+    return dcnv3_reference
 
 
-def _laid_out(x: Tensor, like: Tensor) -> Tensor:
-    """In the strides of ``like``, which the fake tensors of tracing promise."""
-    return x if x.stride() == like.stride() else torch.empty_like(like).copy_(x)
+def _check(value: Tensor, offset: Tensor, logits: Tensor, sampling: Sampling) -> None:
+    """The kernels read and write without looking: nothing that does not fit may reach them."""
+    for name in ("device", "dtype"):
+        found = [str(getattr(tensor, name)) for tensor in (value, offset, logits)]
+        if len(set(found)) > 1:
+            raise TypeError(f"dcnv3: value, offset and logits must have one {name}, not {', '.join(found)}")
+    if value.device.type not in DEVICES:
+        raise TypeError(f"dcnv3: runs on {', '.join(DEVICES[:2])}, not on {value.device.type}; move it there")
+    if value.dtype not in PRECISIONS:
+        raise TypeError(f"dcnv3: computes in {', '.join(map(str, PRECISIONS))}, not in {value.dtype}")
+    if value.ndim != 4:
+        raise ValueError(f"dcnv3: value must be (batch, channels, height, width), not {tuple(value.shape)}")
+    batch, channels, height, width = value.shape
+    if min(sampling) < 1 or channels % sampling.groups:
+        raise ValueError(f"dcnv3: {channels} channels cannot be sampled with {sampling}")
+    for name, tensor, numbers in (("offset", offset, 2 * POINTS), ("logits", logits, POINTS)):
+        expected = (batch, sampling.groups * numbers, *sampling.output_size(height, width))
+        if tuple(tensor.shape) != expected:
+            raise ValueError(f"dcnv3: {name} must be {expected}, not {tuple(tensor.shape)}")
 
 
-def _compiled(*tensors: Tensor) -> bool:
-    """Whether the compiled kernel takes them: all on the CPU and of one of its precisions."""
-    return all(
-        tensor.device.type == "cpu" and tensor.dtype in {torch.float32, torch.float64} for tensor in tensors
-    )
-
-
-def _channels_last(value: Tensor, offset: Tensor, mask: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The layout of the compiled kernel; without a copy where memory is channels last already."""
-    batch, _, height, width = value.shape
+def _channels_last(
+    value: Tensor, offset: Tensor, logits: Tensor, groups: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Contiguous, as the backends want them; without a copy where memory is channels last already."""
     return (
         value.permute(0, 2, 3, 1).contiguous(),
-        offset.permute(0, 2, 3, 1).contiguous().view(batch, height, width, groups, POINTS, 2),
-        mask.permute(0, 2, 3, 1).contiguous().view(batch, height, width, groups, POINTS),
+        divided(offset.permute(0, 2, 3, 1).contiguous(), groups, POINTS, 2),
+        divided(logits.permute(0, 2, 3, 1).contiguous(), groups, POINTS),
     )
+
+
+def _promised(like: Tensor, channels: int, size: tuple[int, int]) -> Tensor:
+    """(batch, channels, height, width) without content, channels last in memory."""
+    return like.new_empty(like.shape[0], *size, channels).permute(0, 3, 1, 2)
 
 
 @dcnv3_sample.register_fake
-def _shape(value: Tensor, offset: Tensor, mask: Tensor, groups: int) -> Tensor:  # noqa: ARG001
-    return torch.empty_like(value)
-
-
-def _remember(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, int], output: Tensor) -> None:  # noqa: ARG001
-    value, offset, mask, ctx.groups = inputs
-    ctx.save_for_backward(value, offset, mask)
-
-
-def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-    return (*dcnv3_gradients(*ctx.saved_tensors, ctx.groups, gradient), None)
+def _shape(
+    value: Tensor, offset: Tensor, logits: Tensor, groups: int, stride: int = 1, dilation: int = 1
+) -> Tensor:
+    sampling = Sampling(groups, stride, dilation)
+    _check(value, offset, logits, sampling)
+    return _promised(value, value.shape[1], sampling.output_size(*value.shape[2:]))
 
 
 @torch.library.custom_op("rainpost::dcnv3_gradients", mutates_args=())
 def dcnv3_gradients(
-    value: Tensor, offset: Tensor, mask: Tensor, groups: int, gradient: Tensor
+    value: Tensor,
+    offset: Tensor,
+    logits: Tensor,
+    gradient: Tensor,
+    groups: int,
+    stride: int = 1,
+    dilation: int = 1,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of value, offset and mask: an operator of its own, so that a graph can hold it."""
-    if not _compiled(value, offset, mask):
-        return reference_gradients(value, offset, mask, groups, gradient)
-    found = dcnv3_cpu.backward(
-        *_channels_last(value, offset, mask, groups), gradient.permute(0, 2, 3, 1).contiguous()
+    """Gradients of value, offset and logits: an operator of its own, so that a graph can hold it."""
+    sampling = Sampling(groups, stride, dilation)
+    _check(value, offset, logits, sampling)
+    found = _backend(value).backward(
+        *_channels_last(value, offset, logits, groups),
+        gradient.to(value.dtype).permute(0, 2, 3, 1).contiguous(),
+        sampling,
     )
-    value_gradient, offset_gradient, mask_gradient = (
-        _laid_out(each.flatten(3).permute(0, 3, 1, 2), like)
-        for each, like in zip(found, (value, offset, mask), strict=True)
-    )
-    return value_gradient, offset_gradient, mask_gradient
+    to_value, to_offset, to_logits = (each.flatten(3).permute(0, 3, 1, 2) for each in found)
+    return to_value, to_offset, to_logits
 
 
 @dcnv3_gradients.register_fake
 def _gradient_shapes(
     value: Tensor,
     offset: Tensor,
-    mask: Tensor,
-    groups: int,  # noqa: ARG001
+    logits: Tensor,
     gradient: Tensor,  # noqa: ARG001
+    groups: int,  # noqa: ARG001
+    stride: int = 1,  # noqa: ARG001
+    dilation: int = 1,  # noqa: ARG001
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(value), torch.empty_like(offset), torch.empty_like(mask)
+    to_value, to_offset, to_logits = (
+        _promised(each, each.shape[1], (each.shape[2], each.shape[3])) for each in (value, offset, logits)
+    )
+    return to_value, to_offset, to_logits
 
 
-def reference_gradients(
-    value: Tensor, offset: Tensor, mask: Tensor, groups: int, gradient: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of value, offset and mask; samples again instead of keeping nine copies of the field."""
-    batch, channels, height, width = value.shape
-    folded = value.reshape(batch * groups, channels // groups, height, width)
-    grid = _grid(offset, groups)
-    sampled = _sample(value, grid, groups)
-    gradient = gradient.reshape(batch * groups, channels // groups, 1, height * width)
-    mask_gradient = (gradient * sampled).sum(dim=1).reshape(mask.shape)
-    sample_gradient = gradient * mask.reshape(batch * groups, 1, POINTS, height * width)
-    value_gradient, grid_gradient = torch.ops.aten.grid_sampler_2d_backward(
-        sample_gradient, folded, grid, 0, 0, False, [True, True]
-    )
-    scale = grid_gradient.new_tensor([2 / height, 2 / width]).view(1, 1, 2, 1)
-    offset_gradient = grid_gradient.flip(-1).transpose(2, 3) * scale
-    return (
-        _laid_out(value_gradient.reshape(value.shape), value),
-        _laid_out(offset_gradient.reshape(offset.shape), offset),
-        _laid_out(mask_gradient, mask),
-    )
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+    ctx.save_for_backward(*inputs[:3])
+    ctx.sampling = inputs[3:]
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    found = dcnv3_gradients(*ctx.saved_tensors, gradient, *ctx.sampling)
+    return (*found, None, None, None)
 
 
 dcnv3_sample.register_autograd(_backward, setup_context=_remember)
 
 
-def _as_deform_conv(value: Any, offset: Any, mask: Any, groups: int) -> Any:
+def _as_deform_conv(
+    value: Any, offset: Any, logits: Any, groups: int, stride: int = 1, dilation: int = 1
+) -> Any:
     """The same sum in standard ONNX: DeformConv with one group per channel and weights of one."""
     channels = int(value.shape[1])
+    # Channels last, as the layer has them: the optimiser then drops this transposition with the layer's.
+    rows = op.Transpose(logits, perm=[0, 2, 3, 1])
+    apart: Any = op.Constant(value_ints=[0, 0, 0, groups, POINTS])
+    together: Any = op.Constant(value_ints=[0, 0, 0, groups * POINTS])
+    weights = op.Reshape(op.Softmax(op.Reshape(rows, apart), axis=-1), together)
+    mask = op.Transpose(weights, perm=[0, 3, 1, 2])
     ones = op.Constant(
         value=onnx.helper.make_tensor(
             "ones",
@@ -184,7 +194,8 @@ def _as_deform_conv(value: Any, offset: Any, mask: Any, groups: int) -> Any:
     )
     return op.DeformConv(
         value, ones, offset, None, mask, group=channels, offset_group=groups,
-        kernel_shape=[KERNEL_SIZE, KERNEL_SIZE], pads=[1, 1, 1, 1], strides=[1, 1], dilations=[1, 1],
+        kernel_shape=[KERNEL_SIZE, KERNEL_SIZE], pads=[dilation] * 4, strides=[stride] * 2,
+        dilations=[dilation] * 2,
     )  # fmt: skip
 
 
@@ -234,17 +245,15 @@ class DCNv3(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, height, width, _ = x.shape
         value = self.input_projection(x).permute(0, 3, 1, 2)
         context = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         context = functional.gelu(self.norm(context))
         order = self.row_by_row
         swapped = (order[:, None] * 2 + order.new_tensor([1, 0])).flatten()
         offset = _reordered(self.offset, swapped, context)
-        mask = _reordered(self.mask, order, context)
-        mask = mask.reshape(batch, height, width, self.groups, POINTS).softmax(dim=-1).flatten(3)
+        logits = _reordered(self.mask, order, context)
         offset = (offset * self.offset_scale).permute(0, 3, 1, 2)
-        y: Tensor = dcnv3_sample(value, offset, mask.permute(0, 3, 1, 2), self.groups)
+        y: Tensor = dcnv3_sample(value, offset, logits.permute(0, 3, 1, 2), self.groups)
         result: Tensor = self.output_projection(y.permute(0, 2, 3, 1))
         return result
 

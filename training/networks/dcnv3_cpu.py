@@ -4,9 +4,8 @@ PyTorch has no deformable convolution for the CPU; through ``grid_sample`` the n
 written out, weighted and read again. Here a cell's nine points are summed where they are read. The samples of
 a batch share no memory that is written to, so the result does not depend on the number of threads.
 
-Fields are channels last. ``offset`` is (batch, height, width, group, 9, 2) in cells as (y, x), ``mask``
-(batch, height, width, group, 9), points row by row. Samples outside the field count as zero, and so does a
-point whose offset is NaN.
+Shapes as in ``dcnv3_reference``; ``mask`` is the softmax of the logits. Samples outside the field count as
+zero, and so does a point whose offset is NaN.
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from training.networks.dcnv3_reference import Sampling, softmax_gradient
 
 Array = NDArray[Any]
 
@@ -43,18 +44,19 @@ def _forward(channels: int) -> Callable[..., None]:
     """The kernel for groups of this many channels: loops of known length are unrolled into registers."""
 
     @_compiled
-    def kernel(value: Array, offset: Array, mask: Array, out: Array) -> None:
-        batch, height, width, groups, points = mask.shape
+    def kernel(stride: int, dilation: int, value: Array, offset: Array, mask: Array, out: Array) -> None:
+        batch, out_height, out_width, groups, points = mask.shape
+        height, width = value.shape[1:3]
         total = np.zeros(channels, value.dtype)
-        for place in range(batch * height * width * groups):
+        for place in range(batch * out_height * out_width * groups):
             cell, g = divmod(place, groups)
-            line, x = divmod(cell, width)
-            n, y = divmod(line, height)
+            line, x = divmod(cell, out_width)
+            n, y = divmod(line, out_height)
             s = g * channels
             total[:] = 0
             for k in range(points):
-                row = y + k // 3 - 1 + offset[n, y, x, g, k, 0]
-                column = x + k % 3 - 1 + offset[n, y, x, g, k, 1]
+                row = y * stride + (k // 3 - 1) * dilation + offset[n, y, x, g, k, 0]
+                column = x * stride + (k % 3 - 1) * dilation + offset[n, y, x, g, k, 1]
                 if not (-1 < row < height and -1 < column < width):
                     continue
                 m = mask[n, y, x, g, k]
@@ -85,6 +87,8 @@ def _backward(channels: int) -> Callable[..., None]:
 
     @_compiled
     def kernel(
+        stride: int,
+        dilation: int,
         value: Array,
         offset: Array,
         mask: Array,
@@ -93,17 +97,18 @@ def _backward(channels: int) -> Callable[..., None]:
         to_offset: Array,
         to_mask: Array,
     ) -> None:
-        batch, height, width, groups, points = mask.shape
+        batch, out_height, out_width, groups, points = mask.shape
+        height, width = value.shape[1:3]
         here = np.zeros(channels, value.dtype)
-        for place in range(batch * height * width * groups):
+        for place in range(batch * out_height * out_width * groups):
             cell, g = divmod(place, groups)
-            line, x = divmod(cell, width)
-            n, y = divmod(line, height)
+            line, x = divmod(cell, out_width)
+            n, y = divmod(line, out_height)
             s = g * channels
             here[:] = gradient[n, y, x, s : s + channels]
             for k in range(points):
-                row = y + k // 3 - 1 + offset[n, y, x, g, k, 0]
-                column = x + k % 3 - 1 + offset[n, y, x, g, k, 1]
+                row = y * stride + (k // 3 - 1) * dilation + offset[n, y, x, g, k, 0]
+                column = x * stride + (k % 3 - 1) * dilation + offset[n, y, x, g, k, 1]
                 if not (-1 < row < height and -1 < column < width):
                     continue
                 m = mask[n, y, x, g, k]
@@ -143,26 +148,34 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="dcnv3")
 
 
-def _run(kernel: Callable[..., None], *tensors: Tensor) -> None:
+def _run(kernel: Callable[..., None], sampling: Sampling, *tensors: Tensor) -> None:
     arrays = [tensor.detach().numpy() for tensor in tensors]
     batch = len(arrays[0])
     parts = min(torch.get_num_threads(), batch)
     if parts <= 1:
-        kernel(*arrays)
+        kernel(sampling.stride, sampling.dilation, *arrays)
         return
     cuts = [slice(*bounds) for bounds in pairwise(batch * part // parts for part in range(parts + 1))]
-    list(_pool(parts).map(lambda cut: kernel(*(array[cut] for array in arrays)), cuts))
+
+    def part(cut: slice) -> None:
+        kernel(sampling.stride, sampling.dilation, *(array[cut] for array in arrays))
+
+    list(_pool(parts).map(part, cuts))
 
 
-def forward(value: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
-    """(batch, height, width, channels) of contiguous tensors; shapes of the arguments as in the module."""
-    out = torch.empty_like(value)
-    _run(_forward(value.shape[3] // mask.shape[3]), value, offset, mask, out)
+def forward(value: Tensor, offset: Tensor, logits: Tensor, sampling: Sampling) -> Tensor:
+    """(batch, out height, out width, channels) of contiguous tensors."""
+    out = value.new_empty(*offset.shape[:3], value.shape[3])
+    _run(_forward(value.shape[3] // sampling.groups), sampling, value, offset, logits.softmax(dim=-1), out)
     return out
 
 
-def backward(value: Tensor, offset: Tensor, mask: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of value, offset and mask."""
-    results = torch.zeros_like(value), torch.zeros_like(offset), torch.zeros_like(mask)
-    _run(_backward(value.shape[3] // mask.shape[3]), value, offset, mask, gradient, *results)
-    return results
+def backward(
+    value: Tensor, offset: Tensor, logits: Tensor, gradient: Tensor, sampling: Sampling
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of value, offset and logits."""
+    weights = logits.softmax(dim=-1)
+    results = torch.zeros_like(value), torch.zeros_like(offset), torch.zeros_like(weights)
+    kernel = _backward(value.shape[3] // sampling.groups)
+    _run(kernel, sampling, value, offset, weights, gradient, *results)
+    return *results[:2], softmax_gradient(weights, results[2])

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.deformable_peers import through_grid_sample
 from training.export import INPUT_NAME, OPSET, OUTPUT_NAME, write_graph
 from training.networks import dcnv3
 from training.networks.segmentation import ARCHITECTURES, Probabilities, Segmentation
@@ -44,9 +45,8 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
 
 
 def _export_grid_sample(network: Segmentation, path: Path) -> None:
-    """The same network with the operator's own definition in its place, which the exporter can see into."""
-    plain = dcnv3.dcnv3_sample._init_fn
-    with patch.object(dcnv3, "dcnv3_sample", plain):
+    """The same network with the operator's reference in its place, which the exporter can see into."""
+    with patch.object(dcnv3, "dcnv3_sample", through_grid_sample):
         program = torch.onnx.export(
             Probabilities(network).eval(),
             (torch.zeros(1, *SHAPE),),

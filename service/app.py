@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import RainpostError, RequestError
 from service.problems import MEDIA_TYPE, Problem, http_problem, internal_problem, problem_of
+from service.request_context import RequestContext
 from service.request_timer import RequestTimer
 from service.routes import (
     cycles,
@@ -81,6 +82,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_middleware(_FaultBarrier)
     app.add_middleware(RequestTimer, metrics=runtime.metrics)
+    app.add_middleware(RequestContext)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

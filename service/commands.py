@@ -33,7 +33,7 @@ _NOT_STARTED: Final = 3
 def serve(_: argparse.Namespace) -> None:
     """Answer over HTTP until a signal comes."""
     chosen = Settings.load()
-    configure_logs(chosen.log_level)
+    configure_logs(chosen.log_level, chosen.log_format)
     runtime = Runtime(chosen)
     # Started here, not by the application alone, so that a refusal is one clear sentence.
     runtime.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from service.cycle import CycleInput, read_cycle
 from service.durability import write_durably
 from service.specification import CycleSpecification
 from service.times import iso_time, parse_time
+
+_logger = logging.getLogger(__name__)
 
 
 def decode_to_file(
@@ -32,6 +35,7 @@ def decode_to_file(
         minimum_leads=minimum_leads,
     )
     write_durably(target, lambda path: save_cycle(path, cycle))
+    _logger.info("decoded %d files: leads %s h", len(paths), ", ".join(map(str, cycle.leads_hours)))
     return iso_time(cycle.reference_time)
 
 

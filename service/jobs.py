@@ -195,6 +195,7 @@ class Jobs:
             attributes = {CYCLE: declared, SOURCE: source}
             self._enqueue(job_id, task, attributes, priority)
             self._metrics.count_submission(new=True)
+            _logger.info("job %s is queued", job_id[:12])
         return self.get(job_id)
 
     def key(self, task: Task) -> str:

@@ -26,7 +26,7 @@ class Server(uvicorn.Server):
             host=host,
             port=port,
             log_config=None,
-            access_log=False,
+            access_log=runtime.settings.access_log,
             timeout_graceful_shutdown=shutdown_grace_seconds,
         )
         super().__init__(config)

@@ -213,6 +213,10 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Lowest level that is logged."
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Log lines as `text` for people, or as `json`, one object a line."
+    )
+    access_log: bool = Field(default=False, description="Whether each request gets a log line.")
 
     @field_validator("input_folders", mode="before")
     @classmethod

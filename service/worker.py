@@ -11,9 +11,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from service.errors import WorkerDied
+from service.logs import LogSetup, configure_logs, current_setup, current_subject, log_subject
 from service.memory import keep_freed_memory
 
 _logger = logging.getLogger(__name__)
@@ -48,13 +50,14 @@ class Workers:
         Raises ``WorkerDied`` when the process ends without an answer or exceeds the time limit.
         """
         executor = self._idle.get()
+        subject, call = current_subject(), partial(function, *args, **kwargs)
         try:
             try:
-                future = executor.submit(function, *args, **kwargs)
+                future = executor.submit(_call, subject, call)
             except BrokenProcessPool:
                 # It died while it was idle, which says nothing about these arguments.
                 executor = self._replace(executor)
-                future = executor.submit(function, *args, **kwargs)
+                future = executor.submit(_call, subject, call)
             return future.result(timeout=self._timeout_seconds)
         except (BrokenProcessPool, TimeoutError) as error:
             late = isinstance(error, TimeoutError)
@@ -86,7 +89,10 @@ class Workers:
             if self._closed:
                 raise RuntimeError("the workers are closed")
             executor = ProcessPoolExecutor(
-                max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin
+                max_workers=1,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_begin,
+                initargs=(current_setup(),),
             )
             self._executors.add(executor)
             return executor
@@ -105,8 +111,16 @@ def _end(executor: ProcessPoolExecutor) -> None:
     executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin() -> None:
-    """What a new process does first."""
+def _call(subject: dict[str, str], function: Callable[[], R]) -> R:
+    """In the worker process: its log lines are about what the caller's are about."""
+    with log_subject(**subject):
+        return function()
+
+
+def _begin(setup: LogSetup | None) -> None:
+    """What a new process does first. setup: how it logs; None leaves that to Python."""
+    if setup is not None:
+        configure_logs(setup.level, setup.form)
     keep_freed_memory()
     _watch_parent()
 

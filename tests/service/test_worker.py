@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
 import threading
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.errors import MissingLead, WorkerDied
+from service.logs import configure_logs, current_subject, log_subject
 from service.worker import Workers
 
 
@@ -36,6 +39,11 @@ def crash() -> None:
 
 def hang() -> None:
     time.sleep(600)
+
+
+def say() -> dict[str, str]:
+    logging.getLogger("service.sample").info("said in\na worker")
+    return current_subject()
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +99,22 @@ def test_a_call_that_takes_too_long_is_ended() -> None:
             workers.run(hang)
     finally:
         workers.close()
+
+
+@pytest.mark.usefixtures("kept_logging")
+def test_lines_of_a_worker_are_about_what_its_caller_does(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logs("INFO", "json")
+    workers = Workers(1, timeout_seconds=60)
+    try:
+        with log_subject(job="1f0c2d", cycle="2026-11-22T00:00:00Z"):
+            assert workers.run(say) == {"job": "1f0c2d", "cycle": "2026-11-22T00:00:00Z"}
+        assert workers.run(say) == {}
+    finally:
+        workers.close()
+    first, second = (json.loads(line) for line in capfd.readouterr().err.splitlines() if "said" in line)
+    assert (first["job"], first["cycle"]) == ("1f0c2d", "2026-11-22T00:00:00Z")
+    assert (first["logger"], first["message"]) == ("service.sample", "said in\na worker")
+    assert "job" not in second
 
 
 def test_closing_ends_a_busy_worker_without_blaming_its_input() -> None:

@@ -30,7 +30,6 @@ REFERENCE_TIME = np.datetime64("2022-08-09T18", "s")
 
 PACKINGS = (
     "grid_simple",
-    "grid_complex",
     "grid_complex_spatial_differencing",
     "grid_ccsds",
     "grid_jpeg",

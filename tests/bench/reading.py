@@ -195,8 +195,10 @@ def _row(found: Measured) -> Iterator[str]:
     for column in (0, 1):
         ratios = [ours[column] / bare[column] for bare, ours in zip(found.bare, found.ours, strict=True)]
         yield f"{statistics.median(ratios):.2f}"
-    both = zip(found.naive, found.ours[len(found.ours) - len(found.naive) :], strict=True)
-    yield f"{statistics.median(naive.wall / ours.wall for naive, ours in both):.0f}" if found.naive else "-"
+    for column in (0, 1):
+        both = zip(found.naive, found.ours[len(found.ours) - len(found.naive) :], strict=True)
+        ratios = [naive[column] / ours[column] for naive, ours in both]
+        yield f"{statistics.median(ratios):.0f}" if ratios else "-"
     yield f"{found.peak_mb:.0f}"
 
 
@@ -225,13 +227,19 @@ def main() -> None:
         "wall: ours / bare",
         "CPU: ours / bare",
         "wall: naive / ours",
+        "CPU: naive / ours",
         "peak MB",
     ):
         table.add_column(column, justify="right")
+    console = Console(width=140)
     for packing in arguments.packing:
         naive_runs = min(arguments.naive_runs, arguments.runs)
-        table.add_row(*_row(measure(packing, arguments.folder, manifest, arguments.runs, naive_runs)))
-    Console(width=140).print(table)
+        found = measure(packing, arguments.folder, manifest, arguments.runs, naive_runs)
+        table.add_row(*_row(found))
+        for name, seconds in (("bare", found.bare), ("ours", found.ours), ("naive", found.naive)):
+            runs = ", ".join(f"{one.wall:.2f}/{one.cpu:.2f}" for one in seconds)
+            console.print(f"{packing}, {name}: {runs}")
+    console.print(table)
 
 
 if __name__ == "__main__":

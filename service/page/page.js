@@ -178,11 +178,11 @@ async function showLayers() {
 async function showFigure(figure, product, leadIndex) {
   const layer = figure.layerOf();
   figure.root.hidden = !layer;
+  delete figure.canvas.dataset.layer;
   if (!layer) return;
   figure.map.language = chosenLanguage();
   figure.title.textContent = text(layer);
   figure.canvas.setAttribute("aria-label", text("map_of", { layer: text(layer) }));
-  figure.canvas.dataset.layer = layer;
   drawLegend(figure.legend, layer, unitOf(product, layer, state.threshold));
   const lacking = absence(product, layer, leadIndex);
   const values = lacking ? null : await valuesOf(product, layer, leadIndex, state.threshold);
@@ -190,6 +190,7 @@ async function showFigure(figure, product, leadIndex) {
   if (product !== state.product || leadIndex !== state.leadIndex || layer !== figure.layerOf()) return;
   figure.values = values;
   figure.map.setValues(values, paletteOf(layer), lacking ? text(lacking) : null);
+  figure.canvas.dataset.layer = layer;
   figure.canvas.dataset.lead = String(product.document.leads[leadIndex].lead_hours);
 }
 

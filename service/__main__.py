@@ -1,5 +1,5 @@
-"""The command line: ``rainpost serve | correct | ingest | backfill | status | inspect | models | settings |
-metrics``."""
+"""The command line: ``rainpost serve | correct | ingest | backfill | status | backup | restore | inspect |
+models | settings | metrics``."""
 
 from __future__ import annotations
 
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inbox_commands(add)
     _add_status(add)
     _add_models_commands(add)
+    _add_backup_commands(add)
     add("settings", "list the settings", "List every setting with its default.")
     add("metrics", "list the Prometheus series", "List every Prometheus series with its labels.")
     return parser
@@ -154,6 +155,36 @@ def _add_models_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         action.set_defaults(command=command)
     for action in (activate, shadow):
         action.add_argument("--expected", metavar="NAME-VERSION", help="only if this model has the role now")
+
+
+def _add_backup_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    backup = add(
+        "backup",
+        "write a backup while the service runs",
+        "Write databases, data folder and models into a folder, or what is new since the backup before. The "
+        "service may go on meanwhile.",
+        "service.backup_commands",
+    )
+    backup.add_argument("target", type=Path, metavar="TARGET", help="folder of the backup")
+    backup.add_argument(
+        "--dump",
+        type=Path,
+        metavar="FILE",
+        help="what `pg_dump --format=custom` wrote just before; without it pg_dump is run here",
+    )
+    restore = add(
+        "restore",
+        "put a backup into an empty data folder",
+        "Put a backup into an empty RAINPOST_DATA_FOLDER, its databases with it, and models that are not "
+        "installed; check all that was published. No service may run.",
+        "service.backup_commands",
+    )
+    restore.add_argument("source", type=Path, metavar="SOURCE", help="folder of the backup")
+    restore.add_argument(
+        "--without-database",
+        action="store_true",
+        help="the files alone, beside a PostgreSQL database that pg_restore has restored",
+    )
 
 
 def _add_files(command: argparse.ArgumentParser) -> None:

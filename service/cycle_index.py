@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from service.times import compact_time, parse_time
 
 
@@ -23,6 +25,10 @@ class CycleIndex:
         """Ids of the jobs of a cycle (in ISO 8601), those that were noted last first."""
         paths = list(self._cycle_folder(reference_time).glob("*"))
         return [path.name for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)]
+
+    def cycles(self, job_id: str) -> list[np.datetime64]:
+        """Reference times of the cycles that a job was noted for."""
+        return [parse_time(path.parent.name) for path in self._folder.glob(f"*/{job_id}")]
 
     def _cycle_folder(self, reference_time: str) -> Path:
         return self._folder / compact_time(parse_time(reference_time))

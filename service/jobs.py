@@ -34,6 +34,7 @@ from service.cycle_index import CycleIndex
 from service.durability import exclusive, sync
 from service.errors import (
     Conflict,
+    DigestMismatch,
     GateRefused,
     MissingChannel,
     MissingLead,
@@ -174,8 +175,9 @@ class Jobs:
     ) -> Job:
         """Queue a task, or find the job that it is already. Takes over or removes the folder ``uploads``.
 
-        A job that was cancelled, that failed for a fault of the service or for limits that were changed
-        since, or whose product is gone, runs again. Raises ``QueueFull``.
+        A job that was cancelled, that failed for a fault of the service, for a file that was touched
+        meanwhile or for limits that were changed since, or whose product is gone, runs again. Raises
+        ``QueueFull``.
         """
         job_id = self.key(task)
         with self._submitting():
@@ -390,7 +392,7 @@ class Jobs:
             # Leads that are missing are no fault of a task that can do without them.
             incomplete = known.problem.reason in {MissingLead.reason, MissingChannel.reason}
             fewer = incomplete and known.task.minimum_leads != task.minimum_leads
-            curable = known.problem.reason in {WorkerDied.reason, GateRefused.reason}
+            curable = known.problem.reason in {WorkerDied.reason, GateRefused.reason, DigestMismatch.reason}
             return known.problem.status >= 500 or curable or fewer
         if known.state == "succeeded" and known.reference_time is not None:
             revisions = self._store.revisions(parse_time(known.reference_time))

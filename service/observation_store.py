@@ -132,6 +132,10 @@ class ObservationStore:
         path = self._folder(record.time) / f"r{record.revision}.npy"
         return np.asarray(np.load(path, allow_pickle=False), np.float32)
 
+    def original_path(self, record: ObservationRecord) -> Path:
+        """The file of a revision as it came."""
+        return self._folder(record.time) / f"r{record.revision}.original"
+
     def _newest_first(self) -> Iterator[np.datetime64]:
         for name in sorted((path.name for path in self.folder.glob(_FOLDER_PATTERN)), reverse=True):
             if any((self.folder / name).glob("r*.json")):

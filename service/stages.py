@@ -14,6 +14,7 @@ A stage may run again after a crash: it reads what the stage before it left and 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,6 +102,21 @@ class Stages:
     def kept_aside(self) -> list[Path]:
         """The folders of what was kept aside, one a job."""
         return list(self._quarantine_folder.glob("*/*"))
+
+    def find_done(self, job: str, task: Task, reference_times: Iterable[np.datetime64]) -> Record | None:
+        """The product of a job that was done, though its workflow does not know, as after a restore.
+
+        Its files are gone then. reference_times: of the cycles where the product may be.
+        """
+        if self.folder(job).exists():
+            return None
+        inputs = tuple(one.identity.sha256 for one in task.submission.inputs)
+        for time in reference_times:
+            for record in self._store.revisions(time):
+                same = tuple(one.sha256 for one in record.origin.inputs) == inputs
+                if same and record.origin.model == task.model:
+                    return record
+        return None
 
     def collect(self, job: str, task: Task) -> None:
         """See that model and files are those of the submission.

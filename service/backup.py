@@ -44,11 +44,11 @@ _DATABASE: Final = "database"
 _DUMP: Final = "database.dump"
 _DATA: Final = "data"
 _MODELS: Final = "models"
-_JOBS: Final = Path("work/jobs")
+_AT_WORK: Final = (Path("work/jobs"), Path("work/shadows"))
+"""Where every job has a folder until it is done."""
+_RENEWALS: Final = Path("work/renewals")
 _REMOVED: Final = ".removed"
-_MADE_ANEW: Final = frozenset(
-    map(Path, ("processes", "weights", "work/inbox", "work/locks", "work/uploads", str(_JOBS)))
-)
+_MADE_ANEW: Final = frozenset(map(Path, ("processes", "weights", "work/inbox", "work/locks", "work/uploads")))
 _DATABASES: Final = (".sqlite", ".sqlite-wal", ".sqlite-shm", ".sqlite-journal")
 
 
@@ -83,7 +83,7 @@ def back_up(settings: Settings, target: Path, dump: Path | None = None) -> Backu
     with exclusive(target / ".lock"):
         data = target / _DATA
         # Notes of jobs on their way from one entry of the database to the next, which has neither meanwhile.
-        replace_folder(source / "work" / "renewals", data / "work" / "renewals")
+        replace_folder(source / _RENEWALS, data / _RENEWALS)
         database = target / f"{_DATABASE}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
         database.mkdir()
         _copy_databases(settings, database, dump)
@@ -135,16 +135,16 @@ def restore(settings: Settings, source: Path, *, with_database: bool = True) -> 
 
 def _copy_files(settings: Settings, target: Path) -> None:
     source, data = settings.data_folder, target / _DATA
-    folders = [path.name for path in (source / _JOBS).glob("*") if not path.name.endswith(_REMOVED)]
-    (data / _JOBS).mkdir(parents=True, exist_ok=True)
-    for name in {*folders, *(path.name for path in (data / _JOBS).glob("*"))}:
-        replace_folder(source / _JOBS / name, data / _JOBS / name)
+    for place in _AT_WORK:
+        found = [
+            path.name for path in (source / place).glob("*") if path.is_dir() and path.suffix != _REMOVED
+        ]
+        for name in {*found, *(path.name for path in (data / place).glob("*"))}:
+            replace_folder(source / place / name, data / place / name)
     mirror(
         source,
         data,
-        leave_out=lambda path: (
-            path in _MADE_ANEW or path == Path("work/renewals") or path.name.endswith(_DATABASES)
-        ),
+        leave_out=lambda path: path in {*_MADE_ANEW, *_AT_WORK, _RENEWALS} or path.name.endswith(_DATABASES),
     )
     for folder in find_models(settings.models_folder):
         mirror(folder, target / _MODELS / folder.name)
@@ -277,11 +277,11 @@ def _counts(data: Path) -> dict[str, int]:
 
 def _broken(data_folder: Path) -> Iterator[str]:
     """Files with another digest than their record."""
-    products = Store(data_folder / "products")
-    for time in products.cycles():
-        for record in products.revisions(time):
-            if not _is_same(path := products.product_path(record), record.sha256):
-                yield str(path)
+    for products in (Store(data_folder / name) for name in ("products", "shadow")):
+        for time in products.cycles():
+            for record in products.revisions(time):
+                if not _is_same(path := products.product_path(record), record.sha256):
+                    yield str(path)
     observations = ObservationStore(data_folder / "observations")
     for time in observations.times():
         for observed in observations.revisions(time):

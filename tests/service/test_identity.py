@@ -117,6 +117,8 @@ def test_a_service_on_the_database_of_another_folder_does_not_start(server: str,
     with running(tmp_path, database_url=url) as client:
         assert client.get("/readyz").is_success
         other = {"models_folder": tmp_path / "models", "data_folder": tmp_path / "other", "database_url": url}
+        runtime = Runtime(Settings.model_validate(other | {"threads": 1}))
         with pytest.raises(SettingsError, match="belongs to another data folder"):
-            Runtime(Settings.model_validate(other | {"threads": 1})).start()
+            runtime.start()
+        runtime.stop()
         assert client.get("/readyz").is_success

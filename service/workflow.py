@@ -124,6 +124,7 @@ class Workflow:
     def _run_steps(self, run: _Run) -> dict[str, Any]:
         job_id, task = run.job_id, run.task
         if (record := self._stages.find_done(job_id, task, self._index.cycles(job_id))) is not None:
+            self._announcer.published(record.reference_time, record.revision)
             return {"reference_time": record.reference_time, "revision": record.revision}
         collected = _step("collect", lambda: self._stages.collect(job_id, task))
         if "problem" in collected:

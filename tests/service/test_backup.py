@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -222,6 +223,27 @@ def test_a_database_that_is_in_use_is_not_restored_into(server: str, tmp_path: P
     restore(settings, target, with_database=False)
     with running(tmp_path, **url) as client:
         assert state(client, DONE) == "published"
+
+
+def test_dumps_that_are_made_and_restored_elsewhere(server: str, tmp_path: Path) -> None:
+    url = new_database(server)
+    with running(tmp_path, database_url=url) as client:
+        hand_in(client, tmp_path, DONE, "wait=60")
+        dump = tmp_path / "rainpost.dump"
+        command = ["pg_dump", f"--dbname={url}", "--format=custom", "--no-owner", f"--file={dump}"]
+        subprocess.run(command, check=True)
+        hand_in(client, tmp_path, FIRST, "wait=60")
+        backup = back_up(client.runtime.settings, tmp_path / "backup", dump)
+    shutil.rmtree(tmp_path / "data")
+    new = new_database(server)
+    held = tmp_path / "backup" / backup.database / "database.dump"
+    arguments = ["--no-owner", "--single-transaction", "--exit-on-error"]
+    subprocess.run(["pg_restore", f"--dbname={new}", *arguments, held], check=True)
+    restore(settings_of(tmp_path, {"database_url": new}), tmp_path / "backup", with_database=False)
+    with running(tmp_path, database_url=new) as client:
+        assert [state(client, time) for time in (DONE, FIRST)] == ["published"] * 2
+        hand_in(client, tmp_path, FIRST, "wait=60")
+        assert len(client.runtime.store.revisions(FIRST)) == 1, "found done, though the database is older"
 
 
 def test_the_commands(

@@ -26,8 +26,8 @@ export function drawCycles(list, cycles, chosen, choose) {
   list.dataset.chosen = chosen;
 }
 
-// Into the list's own view; the page stays where it is.
-function showEntry(list, button) {
+// Scroll a list so that a button of it is seen; the page stays where it is.
+export function showEntry(list, button) {
   if (!button) return;
   const [box, inside] = [list.getBoundingClientRect(), button.getBoundingClientRect()];
   if (inside.left < box.left || inside.right > box.right) list.scrollLeft += inside.left - box.left;

@@ -1,7 +1,7 @@
 // The page: what is chosen, and what follows from it on the map, in the list of cycles and at the point.
 
 import { readAddress, writeAddress } from "./address.js";
-import { drawCycles, drawRevisions } from "./cycles.js";
+import { drawCycles, drawRevisions, showEntry } from "./cycles.js";
 import { LAYERS, absence, comparesHits, describe, paletteOf, unitOf, valuesOf } from "./layers.js";
 import { drawLegend } from "./legend.js";
 import { listen } from "./live.js";
@@ -282,11 +282,13 @@ function showLayerChoice() {
   }));
   options(at("compare"), [["", text("nothing")], ...LAYERS.map((layer) => [layer, text(layer)])]);
   at("compare").value = state.beside;
+  showEntry(fieldset, fieldset.querySelector("label:has(:checked)"));
 }
 
 function chooseLayer(layer) {
   state.layer = layer;
   for (const input of at("layers").querySelectorAll("input")) input.checked = input.value === layer;
+  showEntry(at("layers"), at("layers").querySelector("label:has(:checked)"));
   guarded(showLayers);
 }
 
@@ -461,6 +463,8 @@ async function start() {
     if (wanted.cycle) await showProduct(wanted.cycle, wanted.revision ?? null);
     else await showNewest();
     await listed;
+    // Only now is it known whether what is shown is the newest.
+    remember();
   });
   if (state.position) {
     at("latitude").value = state.position.latitude;

@@ -258,3 +258,9 @@ def test_no_style_or_script_is_inline(desk: Tab) -> None:
         page.evaluate("document.querySelectorAll('style, script:not([src]), [style]:not(.swatch)').length")
         == 0
     )
+
+
+def test_the_chosen_layer_is_in_sight_on_a_phone(phone: Tab) -> None:
+    page = phone.open("/#layer=raw_hits")
+    label = page.locator("#layers label", has=page.locator("input[value='raw_hits']"))
+    expect(label).to_be_in_viewport(ratio=0.9)

@@ -15,10 +15,10 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY service service
 
 FROM build AS build-cpu
-RUN /opt/rainpost/bin/pip install --constraint constraints.txt ".[cpu]"
+RUN /opt/rainpost/bin/pip install --constraint constraints.txt ".[cpu,tracing]"
 
 FROM build AS build-gpu
-RUN /opt/rainpost/bin/pip install --constraint constraints.txt ".[gpu]"
+RUN /opt/rainpost/bin/pip install --constraint constraints.txt ".[gpu,tracing]"
 
 FROM python:${PYTHON} AS runtime
 LABEL org.opencontainers.image.title="Rainpost" \

@@ -82,7 +82,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_middleware(_FaultBarrier)
     app.add_middleware(RequestTimer, metrics=runtime.metrics)
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, tracing=runtime.tracing)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -40,9 +40,13 @@ _STATES: Final[dict[str, State]] = {
 
 
 class Call(BaseModel):
-    """What a run of a job is begun with, besides its task. run: a name that no other run of any job has."""
+    """What a run of a job is begun with, besides its task.
+
+    run: a name that no other run of any job has. traceparent: of what led to it, where that is traced.
+    """
 
     run: str = ""
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)

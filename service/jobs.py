@@ -52,6 +52,7 @@ from service.shadow_jobs import ShadowJobs
 from service.stages import INPUTS, Stages, Task
 from service.store import Store
 from service.times import parse_time
+from service.tracing import Tracing
 from service.worker import Workers
 from service.workflow import Workflow
 
@@ -88,6 +89,7 @@ class Jobs:
         metrics: Metrics,
         workers: Workers,
         announcer: Announcer,
+        tracing: Tracing,
     ) -> None:
         self._settings = settings
         self._presence = presence
@@ -96,11 +98,12 @@ class Jobs:
         self._store = store
         self._metrics = metrics
         self._workers = workers
+        self._tracing = tracing
         work = settings.data_folder / "work"
         self._submission_lock = work / ".submission"
         self._index = CycleIndex(work / "cycles")
         self._renewals = Renewals(work / "renewals")
-        self._workflow = Workflow(stages, shadows, metrics, announcer, self._index, work / "locks")
+        self._workflow = Workflow(stages, shadows, metrics, announcer, tracing, self._index, work / "locks")
         self._registered: Callable[[str, dict[str, Any], dict[str, Any]], dict[str, Any]]
         self._stopping = threading.Event()
         self._carer = threading.Thread(target=self._care, name="job-care", daemon=True)
@@ -326,12 +329,14 @@ class Jobs:
                 self._renewals.done(job_id)
 
     def _enqueue(self, job_id: str, task: Task, attributes: dict[str, Any], priority: int) -> None:
+        about = {"rainpost.job": job_id, "rainpost.source": str(attributes.get(SOURCE, ""))}
         with (
+            self._tracing.span("enqueue", "producer", attributes=about),
             SetWorkflowID(job_id),
             SetWorkflowAttributes(attributes),
             SetEnqueueOptions(priority=priority),
         ):
-            call = Call(run=uuid.uuid4().hex)
+            call = Call(run=uuid.uuid4().hex, traceparent=self._tracing.traceparent())
             documents = (task.model_dump(mode="json"), call.model_dump(mode="json"))
             DBOS.enqueue_workflow(_QUEUE, self._registered, job_id, *documents)
 

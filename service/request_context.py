@@ -10,6 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.logs import log_subject
+from service.request_timer import OTHER, method_of, route_of
+from service.tracing import Tracing
 
 HEADER: Final = "X-Request-ID"
 
@@ -18,11 +20,16 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f
 """https://www.w3.org/TR/trace-context/#traceparent-header"""
 
 
+_UNTRACED: Final = frozenset({"/metrics", "/livez", "/readyz", "/events"})
+"""Asked for every few seconds by machines, or without an end."""
+
+
 class RequestContext:
     """Middleware around all others. A client's own name for its request is kept, if it is a plain one."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
         self._app = app
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -37,8 +44,30 @@ class RequestContext:
                 MutableHeaders(scope=message)[HEADER] = name
             await send(message)
 
-        with log_subject(request=name, **_trace(headers)):
-            await self._app(scope, receive, named)
+        trace = _trace(headers)
+        with log_subject(request=name, **trace):
+            if scope["path"] in _UNTRACED:
+                await self._app(scope, receive, named)
+            else:
+                await self._traced(scope, receive, named, trace.get("traceparent"))
+
+    async def _traced(self, scope: Scope, receive: Receive, send: Send, parent: str | None) -> None:
+        """The request as a span, by the semantic conventions of OpenTelemetry."""
+        method = method_of(scope)
+        attributes = {"http.request.method": method, "url.path": scope["path"]}
+        with self._tracing.span(method, "server", parent=parent, attributes=attributes) as span:
+
+            async def watched(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    span.add({"http.response.status_code": message["status"]})
+                    if message["status"] >= 500:
+                        span.fail(str(message["status"]))
+                await send(message)
+
+            await self._app(scope, receive, watched)
+            if (route := route_of(scope)) != OTHER:
+                span.rename(f"{method} {route}")
+                span.add({"http.route": route})
 
 
 def _trace(headers: Headers) -> dict[str, str]:

@@ -40,14 +40,16 @@ class RequestTimer:
         finally:
             if status is not None:
                 self._metrics.time_request(
-                    _method(scope), _route(scope), status, time.perf_counter() - started
+                    method_of(scope), route_of(scope), status, time.perf_counter() - started
                 )
 
 
-def _method(scope: Scope) -> str:
+def method_of(scope: Scope) -> str:
+    """The method of a request, if it is one of the service's."""
     return scope["method"] if scope["method"] in _METHODS else OTHER
 
 
-def _route(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
+    """The template of the route that a request has taken."""
     # The router leaves the route that took the request in the scope.
     return getattr(scope.get("route"), "path", OTHER)

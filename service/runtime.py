@@ -44,6 +44,7 @@ from service.stages import Stages, Task
 from service.state_metrics import StateCollector
 from service.store import Store
 from service.submission import Submission
+from service.tracing import open_tracing
 from service.verification import Verification
 from service.verification_counts import Sum
 from service.versions import rainpost_version
@@ -73,6 +74,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.tracing = open_tracing(settings.otlp_endpoint)
         self.choices = ModelChoices(settings.ledger_database_url)
         self.store = Store(settings.data_folder / "products")
         self.shelf = Shelf(self.store)
@@ -140,6 +142,7 @@ class Runtime:
             self.metrics,
             self._workers,
             self._webhooks.announcer,
+            self.tracing,
         )
         self.cycles = CycleStates(
             self.store, self.jobs, lambda: self.models.leads_hours, Schedule.of(settings)
@@ -204,6 +207,7 @@ class Runtime:
         self.models.stop()
         self.choices.close()
         self.ledger.close()
+        self.tracing.close()
 
     def _open_inbox(self, schedule: Schedule) -> Ingest | None:
         settings = self.settings

@@ -217,6 +217,12 @@ class Settings(BaseSettings):
         default="text", description="Log lines as `text` for people, or as `json`, one object a line."
     )
     access_log: bool = Field(default=False, description="Whether each request gets a log line.")
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="OpenTelemetry collector, such as `http://collector:4318`, to which traces of requests "
+        "and jobs are sent by OTLP over HTTP. None by default: nothing is traced. Needs `rainpost[tracing]`.",
+    )
 
     @field_validator("input_folders", mode="before")
     @classmethod

@@ -25,6 +25,7 @@ from service.metrics import Metrics
 from service.problems import Problem, internal_problem, problem_of
 from service.shadow_jobs import ShadowJobs
 from service.stages import Stages, Task
+from service.tracing import Span, Tracing
 
 _logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Workflow:
         shadows: ShadowJobs,
         metrics: Metrics,
         announcer: Announcer,
+        tracing: Tracing,
         index: CycleIndex,
         locks_folder: Path,
     ) -> None:
@@ -65,6 +67,7 @@ class Workflow:
         self._shadows = shadows
         self._metrics = metrics
         self._announcer = announcer
+        self._tracing = tracing
         self._index = index
         self._locks_folder = locks_folder
         self._running: set[str] = set()
@@ -83,27 +86,46 @@ class Workflow:
         """Do a task. The result is ``{"reference_time", "revision"}`` or ``{"problem"}``."""
         run = _Run(job_id, task, call, task.submission.reference_time)
         self._locks_folder.mkdir(parents=True, exist_ok=True)
-        with exclusive(self._locks_folder / job_id, remove=True), log_subject(**run.subject):
+        with (
+            exclusive(self._locks_folder / job_id, remove=True),
+            log_subject(**run.subject),
+            self._tracing.span("cycle", "consumer", parent=call.traceparent) as span,
+        ):
+            span.add({"rainpost.job": job_id})
             self._running.add(job_id)
-            _logger.info("correcting %d files", len(task.submission.inputs))
             try:
-                result = self._run_steps(run)
-            except dbos_error.DBOSWorkflowCancelledError:
-                _logger.info("the job was cancelled")
-                self._metrics.count_job("cancelled")
-                raise
-            except Exception:
-                # DBOS keeps the error; here it is counted, and logged where the service reads its logs. After
-                # a stop the job goes on at the next start.
-                if not self._stopping:
-                    _logger.exception("the job failed for a fault of the service")
-                    self._metrics.count_job("failed", "internal-error")
-                    self._announce_failure(run, internal_problem("submit the files again to try once more"))
-                raise
+                result = self._work(run)
             finally:
                 self._running.discard(job_id)
-            self._finish(run, result)
+            self._describe(span, run, result)
+            with log_subject(**run.subject):
+                self._finish(run, result)
             return result
+
+    def _work(self, run: _Run) -> dict[str, Any]:
+        _logger.info("correcting %d files", len(run.task.submission.inputs))
+        try:
+            return self._run_steps(run)
+        except dbos_error.DBOSWorkflowCancelledError:
+            _logger.info("the job was cancelled")
+            self._metrics.count_job("cancelled")
+            raise
+        except Exception:
+            # DBOS keeps the error; here it is counted, and logged where the service reads its logs. After a
+            # stop the job goes on at the next start.
+            if not self._stopping:
+                with log_subject(**run.subject):
+                    _logger.exception("the job failed for a fault of the service")
+                self._metrics.count_job("failed", "internal-error")
+                self._announce_failure(run, internal_problem("submit the files again to try once more"))
+            raise
+
+    @staticmethod
+    def _describe(span: Span, run: _Run, result: dict[str, Any]) -> None:
+        if run.cycle is not None:
+            span.add({"rainpost.cycle": run.cycle})
+        if "problem" in result:
+            span.fail(result["problem"]["reason"])
 
     def _finish(self, run: _Run, result: dict[str, Any]) -> None:
         if "problem" in result:
@@ -126,10 +148,10 @@ class Workflow:
         if (record := self._stages.find_done(job_id, task, self._index.cycles(job_id))) is not None:
             self._announcer.published(record.reference_time, record.revision)
             return {"reference_time": record.reference_time, "revision": record.revision}
-        collected = _step("collect", lambda: self._stages.collect(job_id, task))
+        collected = self._step("collect", lambda: self._stages.collect(job_id, task))
         if "problem" in collected:
             return collected
-        decoded = _step("decode", lambda: self._stages.decode(job_id, task))
+        decoded = self._step("decode", lambda: self._stages.decode(job_id, task))
         if "problem" in decoded:
             return decoded
         run.cycle = decoded["value"]
@@ -137,15 +159,15 @@ class Workflow:
         DBOS.update_workflow_attributes(job_id, {CYCLE: decoded["value"]}, merge=True)
         with log_subject(**run.subject):
             for name, function in (("infer", self._stages.infer), ("check", self._stages.check)):
-                done = _step(name, lambda function=function: function(job_id, task))  # type: ignore[misc]
+                done = self._step(name, lambda function=function: function(job_id, task))  # type: ignore[misc]
                 if "problem" in done:
                     return self._kept_aside(job_id, task, decoded["value"], done)
-            published = _step("publish", lambda: self._publish(job_id, task))
+            published = self._step("publish", lambda: self._publish(job_id, task))
             if "problem" in published:
                 return published
             # No step: told again after a crash, it is known again.
             self._announcer.published(**published["value"])
-            _step("verify", lambda: self._verify(**published["value"]))
+            self._step("verify", lambda: self._verify(**published["value"]))
             return dict(published["value"])
 
     def _kept_aside(
@@ -168,14 +190,15 @@ class Workflow:
             # A product stays published whatever becomes of its verification, which the next start takes up.
             _logger.exception("the product could not be compared with observations")
 
+    def _step(self, name: str, function: Callable[[], Any]) -> dict[str, Any]:
+        """A checkpointed step; an error of the tree is its result, as a problem document."""
 
-def _step(name: str, function: Callable[[], Any]) -> dict[str, Any]:
-    """A checkpointed step; an error of the tree is its result, as a problem document."""
+        def guarded() -> dict[str, Any]:
+            with self._tracing.span(name) as span:
+                try:
+                    return {"value": function()}
+                except RainpostError as error:
+                    span.fail(error.reason)
+                    return {"problem": problem_of(error).model_dump()}
 
-    def guarded() -> dict[str, Any]:
-        try:
-            return {"value": function()}
-        except RainpostError as error:
-            return {"problem": problem_of(error).model_dump()}
-
-    return DBOS.run_step({"name": name}, guarded)
+        return DBOS.run_step({"name": name}, guarded)

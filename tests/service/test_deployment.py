@@ -107,7 +107,9 @@ def test_the_image_holds_what_is_copied_and_runs_without_root() -> None:
         assert all((ROOT / part).exists() for part in line.split()[:-1]), line
     assert re.search(r"^USER 10001:10001$", text, flags=re.MULTILINE)
     assert re.findall(r"^FROM runtime AS (\w+)$", text, flags=re.MULTILINE) == ["gpu", "cpu"]
-    assert set(re.findall(r'"\.\[(\w+)\]"', text)) == {"cpu", "gpu"}, "neither training nor tests"
+    assert set(re.findall(r'"\.\[([\w,]+)\]"', text)) == {"cpu,tracing", "gpu,tracing"}, (
+        "neither training nor tests"
+    )
 
 
 def closure(name: str, extras: frozenset[str]) -> set[str]:
@@ -132,7 +134,7 @@ def closure(name: str, extras: frozenset[str]) -> set[str]:
 
 
 def test_the_serving_image_has_no_torch() -> None:
-    serving = closure("rainpost", frozenset({"cpu"}))
+    serving = closure("rainpost", frozenset({"cpu", "tracing"}))
     assert {"onnxruntime", "dbos", "eccodes"} <= serving
     assert not {"torch", "onnxscript", "numba", "pytest"} & serving
     assert "torch" in closure("rainpost", frozenset({"training"})), "the search finds it where it is"

@@ -16,6 +16,7 @@ from service.job import STAGES
 from service.store import Store
 from service.times import compact_time
 from tests.service.sample_artefact import write_artefact
+from tests.service.sample_collector import collecting
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
 from tests.service.sample_postgresql import new_database, postgresql
 from tests.service.sample_process import (
@@ -91,6 +92,20 @@ def test_an_event_survives_a_kill_and_is_delivered_with_the_same_identity(
         assert event["id"] == request.headers["webhook-id"]
         assert (event["data"]["state"], event["data"]["revision"]) == ("published", 1)
     assert len(Store(tmp_path / "data" / "products").revisions(REFERENCE_TIME)) == 1
+
+
+def test_a_kill_does_not_break_the_trace_of_a_cycle(tmp_path: Path) -> None:
+    write_artefact(tmp_path / "models")
+    job = (submission(write_cycle(tmp_path / "cycle"), REFERENCE_TIME),)
+    with collecting() as collector:
+        settings = (("otlp_endpoint", collector.endpoint),)
+        life = Life(tmp_path, job, killed_in="check", settings=settings)
+        assert end(begin(life)) == -signal.SIGKILL
+        assert end(begin(replace(life, submissions=(), killed_in=None))) == 0
+    assert {span.name for span in collector.spans} >= {"cycle", "check", "publish", "verify"}
+    assert len({span.trace for span in collector.spans}) == 1
+    (cycle,) = collector.named("cycle")
+    assert cycle.parent, "of the span that queued it, before the kill"
 
 
 def test_a_job_that_an_older_version_left_begins_anew(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,15 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 @pytest.fixture
 def lines(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], kept_logging: None
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kept_logging: None,
 ) -> tuple[dict[str, httpx.Response], list[dict[str, Any]]]:
     """Answers of a service that logs in JSON, and all its lines."""
     configure_logs("INFO", "json")
+    # A server of another test, without an access log, has turned it off in this process.
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)
     with running(tmp_path, access_log=True) as client:
         answers = {
             "own": client.get("/cycles", headers={"X-Request-ID": "mine.1", "traceparent": TRACEPARENT}),

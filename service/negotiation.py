@@ -62,8 +62,8 @@ def _parse_accept(accept: str) -> dict[str, float]:
 
 
 def _quality(media_type: str, ranges: dict[str, float]) -> float:
-    family = media_type.partition("/")[0]
-    for media_range in (media_type, f"{family}/*", "*/*"):
+    name = media_type.lower()
+    for media_range in (name, f"{name.partition('/')[0]}/*", "*/*"):
         if media_range in ranges:
             return ranges[media_range]
     return 0.0

@@ -15,7 +15,9 @@ from service.errors import NotFound, RequestError
 from service.negotiation import choose_media_type, matches
 from service.pictures import render_lead
 from service.product import point
-from service.routes.state import NETCDF, Service, problem_responses
+from service.product_grib import grib_messages
+from service.recent import Recent
+from service.routes.state import GRIB2, NETCDF, Service, problem_responses
 from service.runtime import Runtime
 from service.store import Record, Store
 from service.times import compact_time, iso_time, parse_time
@@ -26,6 +28,9 @@ LATEST: Final = "latest"
 _PNG: Final = "image/png"
 _JSON: Final = "application/json"
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_MESSAGES: Final = Recent[str, bytes](8)
+"""By ETag; a product of six leads of the window of 224 x 128 cells has 1.2 MB."""
+
 _RANGE: Final = re.compile(r"bytes=\s*(\d+-\d*|-\d+)(\s*,\s*(\d+-\d*|-\d+))*\s*")
 
 ReferenceTime = Annotated[
@@ -59,10 +64,13 @@ async def cycle(reference_time: ReferenceTime, service: Service) -> CycleDocumen
 
 @router.get(
     "/{reference_time}/product",
-    summary="The product: NetCDF, a picture of one lead, or one point",
+    summary="The product: NetCDF, GRIB2, a picture of one lead, or one point",
     response_class=Response,
     responses={
-        200: {"description": "The product", "content": {NETCDF: _BINARY, _PNG: _BINARY, _JSON: {}}},
+        200: {
+            "description": "The product",
+            "content": {NETCDF: _BINARY, GRIB2: _BINARY, _PNG: _BINARY, _JSON: {}},
+        },
         304: {"description": "The client has it already"},
         **problem_responses(400, 404, 406, 416, 422),
     },
@@ -72,17 +80,20 @@ async def product(
     reference_time: ReferenceTime,
     service: Service,
     revision: Annotated[int | None, Query(ge=1, description="The newest by default.")] = None,
-    lead: Annotated[int | None, Query(description="Lead of the picture, in hours.")] = None,
+    lead: Annotated[int | None, Query(description="Lead of the picture or of the GRIB2, in hours.")] = None,
     lat: Annotated[float | None, Query(ge=-90, le=90, description="Latitude of the point.")] = None,
     lon: Annotated[float | None, Query(ge=-180, le=360, description="Longitude of the point.")] = None,
 ) -> Response:
-    """`Accept` decides: `application/x-netcdf`, `image/png` with `lead`, `application/json` with `lat` and
-    `lon`. A client that accepts anything gets what the parameters ask for, and NetCDF without parameters.
+    """`Accept` decides: `application/x-netcdf`, `application/wmo-GRIB2` of all leads or of `lead`,
+    `image/png` with `lead`, `application/json` with `lat` and `lon`. A client that accepts anything gets what
+    the parameters ask for, and NetCDF without parameters.
     """
     record = await asyncio.to_thread(lambda: find_record(service.store, reference_time, revision))
     media_type = choose_media_type(request.headers.get("accept"), _offers(lead, lat, lon))
     if media_type == NETCDF:
         return product_file(service, record, request)
+    if media_type == GRIB2:
+        return await _grib(service, record, lead, request)
     if media_type == _PNG:
         return await _picture(service, record, lead, request)
     return await _point(service, record, lat, lon, request)
@@ -97,10 +108,31 @@ def product_file(
     if matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     _refuse_range(request.headers.get("range"), record.size_bytes)
-    name = (
-        f"{record.origin.model.name}_{compact_time(parse_time(record.reference_time))}_r{record.revision}.nc"
-    )
+    name = f"{_file_stem(record)}.nc"
     return FileResponse(service.store.product_path(record), headers=headers, media_type=NETCDF, filename=name)
+
+
+def _file_stem(record: Record) -> str:
+    time = compact_time(parse_time(record.reference_time))
+    return f"{record.origin.model.name}_{time}_r{record.revision}"
+
+
+async def _grib(service: Runtime, record: Record, lead: int | None, request: Request) -> Response:
+    """Messages of one lead or of all, made when they are first asked for."""
+    if lead is not None:
+        _check_lead(record, lead)
+    part = "" if lead is None else f"-{lead}"
+    etag = f'"{record.sha256}-grib2{part}"'
+    headers = _entity_headers(record, etag)
+    if matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+
+    def make() -> bytes:
+        return _MESSAGES.get(etag, lambda: grib_messages(service.shelf.dataset(record), lead))
+
+    name = f"{_file_stem(record)}{part.replace('-', '_h')}.grib2"
+    headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return Response(await asyncio.to_thread(make), headers=headers, media_type=GRIB2)
 
 
 async def _picture(service: Runtime, record: Record, lead: int | None, request: Request) -> Response:
@@ -108,8 +140,7 @@ async def _picture(service: Runtime, record: Record, lead: int | None, request: 
         raise RequestError(
             "a picture shows one lead", where="lead", expected=f"one of {_leads(record)}", got="none"
         )
-    if lead not in record.origin.leads_hours:
-        raise NotFound("no such lead", where="lead", expected=f"one of {_leads(record)}", got=str(lead))
+    _check_lead(record, lead)
     etag = f'"{record.sha256}-png-{lead}"'
     headers = _entity_headers(record, etag)
     if matches(request.headers.get("if-none-match"), etag):
@@ -140,10 +171,10 @@ async def _point(
 def _offers(lead: int | None, lat: float | None, lon: float | None) -> tuple[str, ...]:
     """All forms, that which the parameters speak of first."""
     if lat is not None or lon is not None:
-        return (_JSON, NETCDF, _PNG)
+        return (_JSON, NETCDF, GRIB2, _PNG)
     if lead is not None:
-        return (_PNG, NETCDF, _JSON)
-    return (NETCDF, _PNG, _JSON)
+        return (_PNG, NETCDF, GRIB2, _JSON)
+    return (NETCDF, GRIB2, _PNG, _JSON)
 
 
 def _entity_headers(record: Record, etag: str) -> dict[str, str]:
@@ -161,6 +192,11 @@ def _time(store: Store, text: str) -> np.datetime64:
 def find_record(store: Store, reference_time: str, revision: int | None) -> Record:
     """The revision that a path and its parameters name. Raises RequestError and NotFound."""
     return store.record(_time(store, reference_time), revision)
+
+
+def _check_lead(record: Record, lead: int) -> None:
+    if lead not in record.origin.leads_hours:
+        raise NotFound("no such lead", where="lead", expected=f"one of {_leads(record)}", got=str(lead))
 
 
 def _leads(record: Record) -> str:

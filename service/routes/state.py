@@ -21,6 +21,8 @@ Service = Annotated[Runtime, Depends(_runtime)]
 """The running service."""
 
 NETCDF: Final = "application/x-netcdf"
+GRIB2: Final = "application/wmo-GRIB2"
+"""The name that OGC API - EDR and WMO use; neither name is registered."""
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

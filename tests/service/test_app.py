@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from service.routes.state import NETCDF
+from service.routes.state import GRIB2, NETCDF
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
 from tests.service.sample_service import ServiceClient, problem, submit
 
@@ -233,6 +233,23 @@ def test_a_picture_of_a_lead(client: ServiceClient, newest: str) -> None:
     assert problem(answer, 400, "bad-request")["where"] == "lead"
 
 
+def test_messages_of_the_product(client: ServiceClient, newest: str) -> None:
+    """GRIB2 of all leads, of one lead, and not of a lead that is not there."""
+    path, headers = "/cycles/latest/product", {"Accept": GRIB2}
+    whole = client.get(path, headers=headers)
+    assert whole.headers["content-type"] == GRIB2
+    assert whole.headers["vary"] == "Accept"
+    assert whole.headers["content-disposition"].endswith('_r1.grib2"')
+    parts = [client.get(path, params={"lead": lead}, headers=headers) for lead in (2, 3)]
+    assert parts[0].content + parts[1].content == whole.content
+    assert whole.content.count(b"GRIB") == 8, "four events at two leads"
+    tags = {answer.headers["etag"] for answer in (whole, *parts, client.get(path))}
+    assert len(tags) == 4
+    again = client.get(path, headers=headers | {"If-None-Match": whole.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", whole.headers["etag"])
+    problem(client.get(path, params={"lead": 9}, headers=headers), 404, "not-found")
+
+
 def test_a_point_lacks_nothing(client: ServiceClient, newest: str) -> None:
     answer = client.get(
         "/cycles/latest/product", params={"lat": 38.0}, headers={"Accept": "application/json"}
@@ -244,7 +261,8 @@ def test_a_point_lacks_nothing(client: ServiceClient, newest: str) -> None:
 
 def test_other_media_types_are_not_acceptable(client: ServiceClient, newest: str) -> None:
     answer = client.get("/cycles/latest/product", headers={"Accept": "text/html"})
-    assert "image/png" in problem(answer, 406, "not-acceptable")["expected"]
+    expected = problem(answer, 406, "not-acceptable")["expected"]
+    assert all(one in expected for one in ("image/png", GRIB2))
 
 
 def test_an_entity_that_the_client_has_is_not_sent(client: ServiceClient, newest: str) -> None:

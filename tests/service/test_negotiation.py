@@ -7,7 +7,7 @@ import pytest
 from service.errors import NotAcceptable
 from service.negotiation import accepts_gzip, choose_media_type, matches, wait_seconds
 
-OFFERED = ("application/x-netcdf", "image/png", "application/json")
+OFFERED = ("application/x-netcdf", "image/png", "application/json", "application/wmo-GRIB2")
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,8 @@ OFFERED = ("application/x-netcdf", "image/png", "application/json")
         ("*/*", "application/x-netcdf"),
         ("image/png", "image/png"),
         ("IMAGE/PNG", "image/png"),
+        ("application/wmo-GRIB2;edition=2", "application/wmo-GRIB2"),
+        ("application/wmo-grib2", "application/wmo-GRIB2"),
         ("image/*", "image/png"),
         ("application/*", "application/x-netcdf"),
         ("application/json;q=0.5, image/png;q=0.4", "application/json"),

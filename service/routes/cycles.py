@@ -15,9 +15,10 @@ from service.errors import NotFound, RequestError
 from service.negotiation import choose_media_type, matches
 from service.pictures import render_lead
 from service.product import point
+from service.product_geotiff import geotiff
 from service.product_grib import grib_messages
 from service.recent import Recent
-from service.routes.state import GRIB2, NETCDF, Service, problem_responses
+from service.routes.state import GEOTIFF, GRIB2, NETCDF, Service, problem_responses
 from service.runtime import Runtime
 from service.store import Record, Store
 from service.times import compact_time, iso_time, parse_time
@@ -26,6 +27,7 @@ router = APIRouter(prefix="/cycles", tags=["cycles"])
 
 LATEST: Final = "latest"
 _PNG: Final = "image/png"
+_TIFF: Final = GEOTIFF.partition(";")[0]
 _JSON: Final = "application/json"
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _MESSAGES: Final = Recent[str, bytes](8)
@@ -64,12 +66,12 @@ async def cycle(reference_time: ReferenceTime, service: Service) -> CycleDocumen
 
 @router.get(
     "/{reference_time}/product",
-    summary="The product: NetCDF, GRIB2, a picture of one lead, or one point",
+    summary="The product: NetCDF, GRIB2, GeoTIFF or picture of one lead, or one point",
     response_class=Response,
     responses={
         200: {
             "description": "The product",
-            "content": {NETCDF: _BINARY, GRIB2: _BINARY, _PNG: _BINARY, _JSON: {}},
+            "content": dict.fromkeys((NETCDF, GRIB2, GEOTIFF, _PNG), _BINARY) | {_JSON: {}},
         },
         304: {"description": "The client has it already"},
         **problem_responses(400, 404, 406, 416, 422),
@@ -80,13 +82,13 @@ async def product(
     reference_time: ReferenceTime,
     service: Service,
     revision: Annotated[int | None, Query(ge=1, description="The newest by default.")] = None,
-    lead: Annotated[int | None, Query(description="Lead of the picture or of the GRIB2, in hours.")] = None,
+    lead: Annotated[int | None, Query(description="Lead of a picture, GeoTIFF or GRIB2, in hours.")] = None,
     lat: Annotated[float | None, Query(ge=-90, le=90, description="Latitude of the point.")] = None,
     lon: Annotated[float | None, Query(ge=-180, le=360, description="Longitude of the point.")] = None,
 ) -> Response:
     """`Accept` decides: `application/x-netcdf`, `application/wmo-GRIB2` of all leads or of `lead`,
-    `image/png` with `lead`, `application/json` with `lat` and `lon`. A client that accepts anything gets what
-    the parameters ask for, and NetCDF without parameters.
+    `image/tiff` and `image/png` with `lead`, `application/json` with `lat` and `lon`. A client that accepts
+    anything gets what the parameters ask for, and NetCDF without parameters.
     """
     record = await asyncio.to_thread(lambda: find_record(service.store, reference_time, revision))
     media_type = choose_media_type(request.headers.get("accept"), _offers(lead, lat, lon))
@@ -94,8 +96,8 @@ async def product(
         return product_file(service, record, request)
     if media_type == GRIB2:
         return await _grib(service, record, lead, request)
-    if media_type == _PNG:
-        return await _picture(service, record, lead, request)
+    if media_type in {_PNG, _TIFF}:
+        return await _picture(service, record, lead, request, media_type)
     return await _point(service, record, lat, lon, request)
 
 
@@ -135,21 +137,25 @@ async def _grib(service: Runtime, record: Record, lead: int | None, request: Req
     return Response(await asyncio.to_thread(make), headers=headers, media_type=GRIB2)
 
 
-async def _picture(service: Runtime, record: Record, lead: int | None, request: Request) -> Response:
+async def _picture(
+    service: Runtime, record: Record, lead: int | None, request: Request, media_type: str
+) -> Response:
+    """One lead, to look at (PNG) or to compute with (GeoTIFF)."""
     if lead is None:
         raise RequestError(
             "a picture shows one lead", where="lead", expected=f"one of {_leads(record)}", got="none"
         )
     _check_lead(record, lead)
-    etag = f'"{record.sha256}-png-{lead}"'
+    etag = f'"{record.sha256}-{media_type.partition("/")[2]}-{lead}"'
     headers = _entity_headers(record, etag)
     if matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-
-    def draw() -> bytes:
-        return render_lead(service.shelf.dataset(record), lead)
-
-    return Response(await asyncio.to_thread(draw), headers=headers, media_type=_PNG)
+    if media_type == _PNG:
+        picture = await asyncio.to_thread(lambda: render_lead(service.shelf.dataset(record), lead))
+        return Response(picture, headers=headers, media_type=_PNG)
+    headers["Content-Disposition"] = f'attachment; filename="{_file_stem(record)}_h{lead}.tif"'
+    file = await asyncio.to_thread(lambda: geotiff(service.shelf.dataset(record), lead))
+    return Response(file, headers=headers, media_type=GEOTIFF)
 
 
 async def _point(
@@ -171,10 +177,10 @@ async def _point(
 def _offers(lead: int | None, lat: float | None, lon: float | None) -> tuple[str, ...]:
     """All forms, that which the parameters speak of first."""
     if lat is not None or lon is not None:
-        return (_JSON, NETCDF, GRIB2, _PNG)
+        return (_JSON, NETCDF, GRIB2, _PNG, _TIFF)
     if lead is not None:
-        return (_PNG, NETCDF, GRIB2, _JSON)
-    return (NETCDF, GRIB2, _PNG, _JSON)
+        return (_PNG, _TIFF, NETCDF, GRIB2, _JSON)
+    return (NETCDF, GRIB2, _PNG, _TIFF, _JSON)
 
 
 def _entity_headers(record: Record, etag: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ Service = Annotated[Runtime, Depends(_runtime)]
 """The running service."""
 
 NETCDF: Final = "application/x-netcdf"
+GEOTIFF: Final = "image/tiff; application=geotiff"
 GRIB2: Final = "application/wmo-GRIB2"
 """The name that OGC API - EDR and WMO use; neither name is registered."""
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from service.routes.state import GRIB2, NETCDF
+from service.routes.state import GEOTIFF, GRIB2, NETCDF
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
 from tests.service.sample_service import ServiceClient, problem, submit
 
@@ -250,6 +250,19 @@ def test_messages_of_the_product(client: ServiceClient, newest: str) -> None:
     problem(client.get(path, params={"lead": 9}, headers=headers), 404, "not-found")
 
 
+def test_a_geotiff_of_a_lead(client: ServiceClient, newest: str) -> None:
+    path, headers = "/cycles/latest/product", {"Accept": "image/tiff"}
+    answer = client.get(path, params={"lead": 3}, headers=headers)
+    assert answer.headers["content-type"] == GEOTIFF
+    assert answer.headers["content-disposition"].endswith('_r1_h3.tif"')
+    assert answer.content.startswith(b"II*\0")
+    assert client.get(path, params={"lead": 3}, headers={"Accept": GEOTIFF}).content == answer.content
+    again = client.get(path, params={"lead": 3}, headers=headers | {"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert problem(client.get(path, headers=headers), 400, "bad-request")["where"] == "lead"
+    problem(client.get(path, params={"lead": 9}, headers=headers), 404, "not-found")
+
+
 def test_a_point_lacks_nothing(client: ServiceClient, newest: str) -> None:
     answer = client.get(
         "/cycles/latest/product", params={"lat": 38.0}, headers={"Accept": "application/json"}
@@ -262,7 +275,7 @@ def test_a_point_lacks_nothing(client: ServiceClient, newest: str) -> None:
 def test_other_media_types_are_not_acceptable(client: ServiceClient, newest: str) -> None:
     answer = client.get("/cycles/latest/product", headers={"Accept": "text/html"})
     expected = problem(answer, 406, "not-acceptable")["expected"]
-    assert all(one in expected for one in ("image/png", GRIB2))
+    assert all(one in expected for one in ("image/png", "image/tiff", GRIB2))
 
 
 def test_an_entity_that_the_client_has_is_not_sent(client: ServiceClient, newest: str) -> None:

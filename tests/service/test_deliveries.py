@@ -157,7 +157,9 @@ def test_gone_ends_this_event_for_this_receiver_alone(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("answer", [HANG, DRIP])
-def test_a_receiver_that_hangs_is_left_and_holds_up_nobody(desk: Desk, answer: int) -> None:
+def test_a_receiver_that_hangs_is_left_and_holds_up_nobody(
+    desk: Desk, answer: int, caplog: pytest.LogCaptureFixture
+) -> None:
     with receiving(answer) as hanging, receiving() as other:
         desk.record("a", hanging.url(), other.url())
         with desk.delivering([hanging.url(), other.url()], timeout_seconds=0.5):
@@ -165,6 +167,7 @@ def test_a_receiver_that_hangs_is_left_and_holds_up_nobody(desk: Desk, answer: i
         assert names(hanging) == ["a", "a"], "it answered the second time"
         assert names(other) == ["a"]
         assert desk.counted(hanging, "failed") == 1
+    assert "Timeout" in caplog.text, "the wait was ended from here"
 
 
 def test_an_event_that_fails_lets_others_pass(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ class ObjectStore:
     """
 
     def __init__(self) -> None:
-        from moto.server import DomainDispatcherApplication, create_backend_app
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         self._application: Any = DomainDispatcherApplication(create_backend_app)
         self.bucket = f"rainpost-{uuid.uuid4().hex}"

@@ -27,6 +27,10 @@ from service.units import Conversion, conversion
 READER: Final = "variable"
 """First word of the locators of this reader."""
 
+FILES_OPEN: Final = 2
+"""By a reader at a time. Two threads that take fields in their order meet at the end of one file and the
+beginning of the next, in either order."""
+
 _LOCK: Final = Lock()
 _QUANTITY_OF_NAME: Final = {name: quantity for quantity in QUANTITIES.values() for name in quantity.netcdf}
 _QUANTITY_OF_STANDARD_NAME: Final = {
@@ -93,22 +97,21 @@ def scan(path: Path, *, observed: bool = False) -> list[FieldHeader]:
 
 
 class Reader:
-    """Reads fields one by one and keeps the file of the last one open.
+    """Reads fields one by one and keeps the last files open.
 
     A chunk of a compressed variable usually holds all its levels, and the library keeps what it has unpacked
     for as long as the file is open: reading in the order of files and variables unpacks each chunk once.
     """
 
     def __init__(self) -> None:
-        self._dataset: Any = None
-        self._path: Path | None = None
+        self._datasets: dict[Path, Any] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         with _LOCK:
-            self._close()
+            self._close(keep=0)
 
     def read(self, header: FieldHeader, region: Region | None = None) -> Values:
         """Values of one field in the header's unit, float32 (y, x); of the region alone, where one is given.
@@ -121,20 +124,20 @@ class Reader:
         if region is not None:
             index += [region.rows, region.columns]
         with _LOCK, _readable(header.path):
-            if self._path != header.path:
-                self._close()
-                self._dataset, self._path = netCDF4.Dataset(header.path, "r"), header.path
-            variable = self._dataset.variables[name]
+            if header.path not in self._datasets:
+                self._close(keep=FILES_OPEN - 1)
+                self._datasets[header.path] = netCDF4.Dataset(header.path, "r")
+            variable = self._datasets[header.path].variables[name]
             packed = variable[tuple(index)]
             change = _conversion(variable, QUANTITIES[header.quantity], header.path)
         values = np.ma.filled(np.ma.asarray(packed, np.float64), np.nan)
         with np.errstate(over="ignore"):
             return np.asarray(values * change.factor + change.offset, np.float32)
 
-    def _close(self) -> None:
-        if self._dataset is not None:
-            self._dataset.close()
-        self._dataset = self._path = None
+    def _close(self, keep: int) -> None:
+        """Of the files opened first, until so many are left."""
+        while len(self._datasets) > keep:
+            self._datasets.pop(next(iter(self._datasets))).close()
 
 
 def _check_size(path: Path) -> None:

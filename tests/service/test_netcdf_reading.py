@@ -79,6 +79,28 @@ def write_lead(folder: Path, lead_hours: int) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def uncounted() -> None:
+    """Counting begins anew."""
+    CountedDataset.taken.clear()
+    CountedDataset.opened.clear()
+
+
+def test_threads_between_two_files_open_neither_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write_lead(tmp_path, lead_hours) for lead_hours in (24, 25, 26)]
+    first, second, third = (netcdf.scan(path)[0] for path in paths)
+    monkeypatch.setattr("service.netcdf.netCDF4.Dataset", CountedDataset)
+    with netcdf.Reader() as reader:
+        for header in (first, second, first, second):
+            reader.read(header)
+        assert CountedDataset.opened == {paths[0].name: 1, paths[1].name: 1}
+        reader.read(third)
+        reader.read(first)  # was closed when the third was opened
+    assert CountedDataset.opened == {paths[0].name: 2, paths[1].name: 1, paths[2].name: 1}
+
+
 def test_only_wanted_variables_levels_and_the_window_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,8 +93,8 @@ class Publications:
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
         self._listeners.add(queue)
-        await self._begun.wait()
         try:
+            await self._begun.wait()
             yield queue
         finally:
             self._listeners.discard(queue)

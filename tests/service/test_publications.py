@@ -142,3 +142,20 @@ def test_closing_ends_all_listeners(folders: tuple[Path, Path]) -> None:
             assert await late.get() is None
 
     play(folders, scene)
+
+
+def test_who_goes_before_the_first_look_is_forgotten(folders: tuple[Path, Path]) -> None:
+    async def listen(publications: Publications) -> None:
+        async with publications.listener():
+            pytest.fail("it went before")
+
+    async def scene(publications: Publications) -> None:
+        gone = asyncio.create_task(listen(publications))
+        await asyncio.sleep(0)
+        assert publications.listeners == 1
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert publications.listeners == 0
+
+    play(folders, scene)

@@ -21,6 +21,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -177,7 +178,7 @@ def _restore_databases(settings: Settings, source: Path) -> None:
         return
     for name, path in _databases(settings).items():
         if (source / name).exists():
-            write_durably(path, lambda to, name=name: shutil.copyfile(source / name, to))  # type: ignore[misc]
+            write_durably(path, partial(shutil.copyfile, source / name))
 
 
 def _run(program: str, settings: Settings, *arguments: str | Path) -> None:

@@ -14,14 +14,7 @@ from service.artefact import read_manifest
 from service.cycle_index import CycleIndex
 from service.cycle_states import CycleStates
 from service.desks import open_client, refusal
-from service.documents import (
-    CycleDocument,
-    CyclesDocument,
-    VerificationDocument,
-    cycle_document,
-    cycles_document,
-    verification_document,
-)
+from service.documents import CycleDocument, CyclesDocument, cycle_document, cycles_document
 from service.errors import SettingsError, Unavailable
 from service.job_reader import JobReader
 from service.ledger import Ledger, Selection
@@ -31,6 +24,7 @@ from service.schedule import Schedule
 from service.settings import Settings
 from service.store import Store
 from service.times import parse_time
+from service.verification_documents import VerificationDocument, verification_document
 
 _TIMEOUT_SECONDS: Final = 60
 

@@ -10,8 +10,11 @@ from typing import Any, Final, Literal
 from dbos import StepInfo, WorkflowStatus
 from pydantic import BaseModel
 
+from service.errors import DigestMismatch, GateRefused, MissingChannel, MissingLead, WorkerDied
 from service.problems import Problem, internal_problem
 from service.stages import Task
+from service.store import Store
+from service.times import parse_time
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
@@ -137,6 +140,26 @@ def jobs_since(select: Callable[..., list[WorkflowStatus]], moment: str) -> list
     found = select(start_time=moment) + select(status=UNFINISHED)
     jobs = {status.workflow_id: job_of(status) for status in found}
     return sorted(jobs.values(), key=lambda job: job.created, reverse=True)
+
+
+def runs_again(known: Job, task: Task, store: Store) -> bool:
+    """Whether a task runs again whose job has ended.
+
+    It does where the job was cancelled, failed for a fault of the service, for a file that was touched
+    meanwhile or for limits that were changed since, or where its product is gone.
+    """
+    if known.state == "cancelled":
+        return True
+    if known.state == "failed" and known.problem is not None:
+        # Leads that are missing are no fault of a task that can do without them.
+        incomplete = known.problem.reason in {MissingLead.reason, MissingChannel.reason}
+        fewer = incomplete and known.task.minimum_leads != task.minimum_leads
+        curable = known.problem.reason in {WorkerDied.reason, GateRefused.reason, DigestMismatch.reason}
+        return known.problem.status >= 500 or curable or fewer
+    if known.state == "succeeded" and known.reference_time is not None:
+        revisions = store.revisions(parse_time(known.reference_time))
+        return known.revision not in {record.revision for record in revisions}
+    return False
 
 
 def call_of(arguments: Sequence[Any]) -> Call:

@@ -31,27 +31,28 @@ from dbos import (
 
 from service.announcer import Announcer
 from service.cycle_index import CycleIndex
-from service.durability import exclusive, sync
-from service.errors import (
-    Conflict,
-    DigestMismatch,
-    GateRefused,
-    MissingChannel,
-    MissingLead,
-    NotFound,
-    QueueFull,
-    SettingsError,
-    WorkerDied,
+from service.durability import exclusive
+from service.errors import Conflict, NotFound, QueueFull, SettingsError
+from service.job import (
+    CYCLE,
+    SOURCE,
+    UNFINISHED,
+    WORKFLOW,
+    Call,
+    Job,
+    Source,
+    State,
+    job_of,
+    jobs_since,
+    runs_again,
 )
-from service.job import CYCLE, SOURCE, UNFINISHED, WORKFLOW, Call, Job, Source, State, job_of, jobs_since
 from service.metrics import Metrics
 from service.presence import Presence
 from service.renewal import Renewal, Renewals
 from service.settings import Settings
 from service.shadow_jobs import ShadowJobs
-from service.stages import INPUTS, Stages, Task
+from service.stages import Stages, Task
 from service.store import Store
-from service.times import parse_time
 from service.tracing import Tracing
 from service.worker import Workers
 from service.workflow import Workflow
@@ -178,21 +179,19 @@ class Jobs:
     ) -> Job:
         """Queue a task, or find the job that it is already. Takes over or removes the folder ``uploads``.
 
-        A job that was cancelled, that failed for a fault of the service, for a file that was touched
-        meanwhile or for limits that were changed since, or whose product is gone, runs again. Raises
-        ``QueueFull``.
+        Some that have ended run again (``service.job.runs_again``). Raises ``QueueFull``.
         """
         job_id = self.key(task)
         with self._submitting():
             known = self.find(job_id)
-            if known is not None and not self._runs_again(known, task):
+            if known is not None and not runs_again(known, task, self._store):
                 if uploads is not None:
                     shutil.rmtree(uploads, ignore_errors=True)
                 self._metrics.count_submission(new=False)
                 return known
             self.check_room()
             if uploads is not None:
-                self._take_uploads(job_id, uploads)
+                self._stages.take_uploads(job_id, uploads)
             if known is not None:
                 DBOS.delete_workflow(job_id)
             if (declared := task.submission.reference_time) is not None:
@@ -389,30 +388,6 @@ class Jobs:
         """One process and one thread at a time decides what becomes of jobs."""
         with exclusive(self._submission_lock):
             yield
-
-    def _runs_again(self, known: Job, task: Task) -> bool:
-        if known.state == "cancelled":
-            return True
-        if known.state == "failed" and known.problem is not None:
-            # Leads that are missing are no fault of a task that can do without them.
-            incomplete = known.problem.reason in {MissingLead.reason, MissingChannel.reason}
-            fewer = incomplete and known.task.minimum_leads != task.minimum_leads
-            curable = known.problem.reason in {WorkerDied.reason, GateRefused.reason, DigestMismatch.reason}
-            return known.problem.status >= 500 or curable or fewer
-        if known.state == "succeeded" and known.reference_time is not None:
-            revisions = self._store.revisions(parse_time(known.reference_time))
-            return known.revision not in {record.revision for record in revisions}
-        return False
-
-    def _take_uploads(self, job_id: str, uploads: Path) -> None:
-        """Move the files into the job's folder. Those that are there have the same content: they stay."""
-        inputs = self._stages.folder(job_id) / INPUTS
-        if inputs.exists():
-            shutil.rmtree(uploads, ignore_errors=True)
-            return
-        inputs.parent.mkdir(parents=True, exist_ok=True)
-        uploads.rename(inputs)
-        sync(inputs.parent)
 
 
 def _is_older(path: Path, moment: float) -> bool:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, TextIO
 
 Form = Literal["text", "json"]
 
@@ -92,7 +92,7 @@ class LogSetup:
     form: Form = "text"
 
 
-class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
+class _Handler(logging.StreamHandler[TextIO]):
     """To standard error; knows how it was set up."""
 
     def __init__(self, setup: LogSetup) -> None:

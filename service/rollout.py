@@ -89,8 +89,8 @@ class Rollout:
 
     def settle(self) -> None:
         """Record what the settings say where nobody has chosen. Raises ``SettingsError``."""
-        for role, setting in (("active", self._settings.model), ("shadow", self._settings.shadow_model)):
-            self._settle(role, setting)  # type: ignore[arg-type]
+        self._settle("active", self._settings.model)
+        self._settle("shadow", self._settings.shadow_model)
 
     def named_by_settings(self, role: Role) -> str | None:
         """The model that the settings give a role. Raises ``SettingsError``."""

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict
 
 from service.cycle import CycleInput
 from service.decoding import decode_to_file, load_cycle
-from service.durability import write_durably
+from service.durability import sync, write_durably
 from service.errors import ArtefactError, InferenceError, MissingValues
 from service.gate import GateLimits, judge, measure
 from service.inference import Inference
@@ -98,6 +98,16 @@ class Stages:
     def folders(self) -> list[Path]:
         """The folders of all jobs that keep files."""
         return list(self._jobs_folder.glob("*"))
+
+    def take_uploads(self, job: str, uploads: Path) -> None:
+        """Move files into the job's folder. Those that are there have the same content: they stay."""
+        inputs = self.folder(job) / INPUTS
+        if inputs.exists():
+            shutil.rmtree(uploads, ignore_errors=True)
+            return
+        inputs.parent.mkdir(parents=True, exist_ok=True)
+        uploads.rename(inputs)
+        sync(inputs.parent)
 
     def kept_aside(self) -> list[Path]:
         """The folders of what was kept aside, one a job."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ class Workflow:
         DBOS.update_workflow_attributes(job_id, {CYCLE: decoded["value"]}, merge=True)
         with log_subject(**run.subject):
             for name, function in (("infer", self._stages.infer), ("check", self._stages.check)):
-                done = self._step(name, lambda function=function: function(job_id, task))  # type: ignore[misc]
+                done = self._step(name, partial(function, job_id, task))
                 if "problem" in done:
                     return self._kept_aside(job_id, task, decoded["value"], done)
             published = self._step("publish", lambda: self._publish(job_id, task))

@@ -10,8 +10,9 @@ attribute.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import eccodes
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from service.channels import CHANNELS, QUANTITIES, LevelType
 from service.grids import grid_from_definition
+from service.specification import LambertDefinition
 from training.domain import RDAPS_KIM
 from training.simulate import FULL, SimulatedCycle, simulate_cycle
 
@@ -85,7 +87,7 @@ def _message_handle(cycle: SimulatedCycle, message: Message, lead_hours: int, pa
         "significanceOfReferenceTime": 1,
         "dataDate": int(np.datetime_as_string(cycle.reference_time, unit="D").replace("-", "")),
         "dataTime": int(str(cycle.reference_time.astype("datetime64[h]"))[-2:]) * 100,
-        **_grid_keys(cycle),
+        **grid_keys(_definition(cycle)),
         "discipline": message.code[0],
         "productDefinitionTemplateNumber": 8 if accumulated else 0,
         "parameterCategory": message.code[1],
@@ -122,34 +124,39 @@ def _accumulation_keys(reference_time: np.datetime64, lead_hours: int) -> dict[s
     }
 
 
-def _grid_keys(cycle: SimulatedCycle) -> dict[str, int | str | float]:
-    latitude, longitude = _latitude_longitude(cycle)
+@cache
+def grid_keys(definition: LambertDefinition) -> Mapping[str, int | str | float]:
+    """The header's keys of a grid whose rows run from south to north."""
+    latitude, longitude = grid_from_definition(definition).latitude_longitude()
     return {
         "gridType": "lambert",
         "shapeOfTheEarth": 1,
         "scaleFactorOfRadiusOfSphericalEarth": 0,
-        "scaledValueOfRadiusOfSphericalEarth": int(RDAPS_KIM.earth_radius_m),
-        "Nx": cycle.region.nx,
-        "Ny": cycle.region.ny,
+        "scaledValueOfRadiusOfSphericalEarth": int(definition.earth_radius_m),
+        "Nx": definition.nx,
+        "Ny": definition.ny,
         "latitudeOfFirstGridPointInDegrees": float(latitude[0, 0]),
         "longitudeOfFirstGridPointInDegrees": float(longitude[0, 0]),
-        "LaDInDegrees": RDAPS_KIM.standard_parallels_degrees[0],
-        "LoVInDegrees": RDAPS_KIM.origin_longitude_degrees,
-        "DxInMetres": RDAPS_KIM.spacing_m,
-        "DyInMetres": RDAPS_KIM.spacing_m,
-        "Latin1InDegrees": RDAPS_KIM.standard_parallels_degrees[0],
-        "Latin2InDegrees": RDAPS_KIM.standard_parallels_degrees[1],
+        "LaDInDegrees": definition.standard_parallels_degrees[0],
+        "LoVInDegrees": definition.origin_longitude_degrees,
+        "DxInMetres": definition.spacing_m,
+        "DyInMetres": definition.spacing_m,
+        "Latin1InDegrees": definition.standard_parallels_degrees[0],
+        "Latin2InDegrees": definition.standard_parallels_degrees[1],
         "jScansPositively": 1,
         "uvRelativeToGrid": 0,
     }
 
 
-def _latitude_longitude(cycle: SimulatedCycle) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    latitude, longitude = grid_from_definition(RDAPS_KIM).latitude_longitude()
+def moved(x_start: int, y_start: int, nx: int, ny: int) -> LambertDefinition:
+    """The grid of RDAPS-KIM begun and ended at other points, counted from its own first."""
+    origin = {"origin_x": RDAPS_KIM.origin_x - x_start, "origin_y": RDAPS_KIM.origin_y - y_start}
+    return RDAPS_KIM.model_copy(update={"nx": nx, "ny": ny, **origin})
+
+
+def _definition(cycle: SimulatedCycle) -> LambertDefinition:
     region = cycle.region
-    rows = slice(region.y_start, region.y_start + region.ny)
-    columns = slice(region.x_start, region.x_start + region.nx)
-    return latitude[rows, columns], longitude[rows, columns]
+    return moved(region.x_start, region.y_start, region.nx, region.ny)
 
 
 def write_grib2(cycle: SimulatedCycle, folder: Path, packing: str = "grid_ccsds") -> list[Path]:
@@ -230,7 +237,7 @@ def _write_single_level(dataset: netCDF4.Dataset, cycle: SimulatedCycle, index: 
 
 
 def _netcdf_file(path: Path, cycle: SimulatedCycle, lead_hours: int) -> netCDF4.Dataset:
-    latitude, longitude = _latitude_longitude(cycle)
+    latitude, longitude = grid_from_definition(_definition(cycle)).latitude_longitude()
     dataset = netCDF4.Dataset(path, "w", format="NETCDF4")
     dataset.setncatts({"Conventions": "CF-1.8", "institution": "simulated, in the shape of RDAPS-KIM"})
     for name, size in (("time", 1), ("y", cycle.region.ny), ("x", cycle.region.nx)):

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.documents import ObservationsDocument, observation_document
 from service.errors import EmptyInput, RequestError
 from service.routes.bodies import receive_files, refuse_encoding
 from service.routes.state import NETCDF, Service, problem_responses
 from service.times import parse_time
+from service.verification_documents import ObservationsDocument, observation_document
 
 router = APIRouter(tags=["verification"])
 

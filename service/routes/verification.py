@@ -8,18 +8,18 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Query
 
-from service.documents import (
-    VerificationDocument,
-    VerificationHistoryDocument,
-    history_document,
-    verification_document,
-)
 from service.errors import RequestError
 from service.ledger import Selection
 from service.routes.state import Service, problem_responses
 from service.runtime import Runtime
 from service.times import iso_time, parse_time
 from service.verification_counts import Source
+from service.verification_documents import (
+    VerificationDocument,
+    VerificationHistoryDocument,
+    history_document,
+    verification_document,
+)
 
 router = APIRouter(tags=["verification"])
 

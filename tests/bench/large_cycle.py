@@ -17,9 +17,7 @@ from pathlib import Path
 import eccodes
 import numpy as np
 
-from service.grids import grid_from_definition
-from training.cycle_files import Message, unwanted_messages, wanted_messages
-from training.domain import RDAPS_KIM
+from training.cycle_files import Message, grid_keys, moved, unwanted_messages, wanted_messages
 from training.simulate import FULL, SimulatedCycle, simulate_cycle
 
 NX, NY = 1400, 1200
@@ -132,7 +130,7 @@ def _encoded(message: Message, lead_hours: int, packing: str) -> int:
         "significanceOfReferenceTime": 1,
         "dataDate": int(np.datetime_as_string(REFERENCE_TIME, unit="D").replace("-", "")),
         "dataTime": int(str(REFERENCE_TIME.astype("datetime64[h]"))[-2:]) * 100,
-        **_grid_keys(),
+        **grid_keys(moved(-_MARGIN_X, -_MARGIN_Y, NX, NY)),
         "discipline": message.code[0],
         "productDefinitionTemplateNumber": 8 if accumulated else 0,
         **_product_keys(message),
@@ -157,35 +155,4 @@ def _product_keys(message: Message) -> dict[str, int | str | float]:
         "typeOfFirstFixedSurface": message.surface,
         "scaleFactorOfFirstFixedSurface": 0,
         "scaledValueOfFirstFixedSurface": message.level,
-    }
-
-
-@cache
-def _grid_keys() -> dict[str, int | str | float]:
-    definition = RDAPS_KIM.model_copy(
-        update={
-            "nx": NX,
-            "ny": NY,
-            "origin_x": RDAPS_KIM.origin_x + _MARGIN_X,
-            "origin_y": RDAPS_KIM.origin_y + _MARGIN_Y,
-        }
-    )
-    latitude, longitude = grid_from_definition(definition).latitude_longitude()
-    return {
-        "gridType": "lambert",
-        "shapeOfTheEarth": 1,
-        "scaleFactorOfRadiusOfSphericalEarth": 0,
-        "scaledValueOfRadiusOfSphericalEarth": int(definition.earth_radius_m),
-        "Nx": NX,
-        "Ny": NY,
-        "latitudeOfFirstGridPointInDegrees": float(latitude[0, 0]),
-        "longitudeOfFirstGridPointInDegrees": float(longitude[0, 0]),
-        "LaDInDegrees": definition.standard_parallels_degrees[0],
-        "LoVInDegrees": definition.origin_longitude_degrees,
-        "DxInMetres": definition.spacing_m,
-        "DyInMetres": definition.spacing_m,
-        "Latin1InDegrees": definition.standard_parallels_degrees[0],
-        "Latin2InDegrees": definition.standard_parallels_degrees[1],
-        "jScansPositively": 1,
-        "uvRelativeToGrid": 0,
     }

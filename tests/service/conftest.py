@@ -8,7 +8,31 @@ from pathlib import Path
 
 import pytest
 
+from tests.service.sample_postgresql import new_database, postgresql
 from tests.service.sample_service import ServiceClient, running
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """URL of a PostgreSQL server; without one the test skips."""
+    with postgresql() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of an empty database, of both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.sqlite'}"
+    return new_database(request.getfixturevalue("server"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The setting of a service that has an empty database, of both kinds."""
+    if request.param == "sqlite":
+        return {}
+    return {"database_url": new_database(request.getfixturevalue("server"))}
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from service.product import Provenance, build_product
 from service.specification import (
     CycleSpecification,
     GridDefinition,
+    LambertDefinition,
     LatitudeLongitudeDefinition,
     Source,
     Window,
@@ -32,6 +33,19 @@ PROVENANCE = Provenance(
     revision=3,
     created=datetime(2026, 7, 15, 3, 4, 5, tzinfo=UTC),
 )
+SOUTH = LambertDefinition(
+    nx=149,
+    ny=253,
+    spacing_m=2500.0,
+    standard_parallels_degrees=(-30.0, -60.0),
+    origin_latitude_degrees=-38.0,
+    origin_longitude_degrees=-71.0,
+    origin_x=42.0,
+    origin_y=135.0,
+    earth_radius_m=6371229.0,
+)
+"""With the other pole, and a westward longitude."""
+
 DEGREES = LatitudeLongitudeDefinition(
     nx=149,
     ny=253,

@@ -6,7 +6,6 @@ import hashlib
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +23,13 @@ from service.times import iso_time
 from tests.service.sample_artefact import write_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
 from tests.service.sample_observation import sample_rain_mm, write_dfs
-from tests.service.sample_postgresql import new_database, postgresql
+from tests.service.sample_postgresql import new_database
 from tests.service.sample_service import ServiceClient, reach, running, submit
 
 HOUR = np.timedelta64(1, "h")
 TIMES = [REFERENCE_TIME + number * 6 * HOUR for number in range(4)]
 DONE, FIRST, SECOND, COMES_LATER = TIMES
 """Cycles: published before the backup, two at work of which one ends meanwhile, handed in meanwhile."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

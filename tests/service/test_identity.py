@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,23 +14,8 @@ from service.errors import SettingsError
 from service.identity import IDENTITY, bind
 from service.runtime import Runtime
 from service.settings import Settings
-from tests.service.sample_postgresql import new_database, postgresql
+from tests.service.sample_postgresql import new_database
 from tests.service.sample_service import running
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of an empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'jobs.sqlite'}"
-    server: str = request.getfixturevalue("server")
-    return new_database(server)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,28 +10,17 @@ from service.cycle_index import CycleIndex
 from service.job_reader import JobReader
 from service.times import iso_time
 from tests.service.sample_cycle import REFERENCE_TIME, write_cycle
-from tests.service.sample_postgresql import postgresql
 from tests.service.sample_service import Gate, reach, running, submit, submit_held
 
 CYCLE = iso_time(REFERENCE_TIME)
 LONG_AGO = "2020-01-01T00:00:00Z"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """Which database."""
-    if request.param == "sqlite":
-        yield {}
-    else:
-        with postgresql() as url:
-            yield {"database_url": url}
-
-
 def test_a_reader_sees_what_the_service_sees_and_changes_nothing(
-    settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = write_cycle(tmp_path / "cycle")
-    with running(tmp_path, shutdown_grace_seconds=0, **settings) as client:
+    with running(tmp_path, shutdown_grace_seconds=0, **database) as client:
         chosen, jobs = client.runtime.settings, client.runtime.jobs
         reader = JobReader(chosen.job_database_url, CycleIndex(chosen.data_folder / "work" / "cycles"))
         assert reader.of_cycle(CYCLE) == reader.since(LONG_AGO) == []

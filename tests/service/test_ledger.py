@@ -18,26 +18,10 @@ from sqlalchemy.exc import OperationalError
 from service.contingency import Contingency
 from service.ledger import Entry, Ledger, Match, Selection
 from service.verification_counts import ReliabilityBin, Source, Sum, ThresholdCounts
-from tests.service.sample_postgresql import new_database, postgresql
 
 HOUR = np.timedelta64(3600, "s")
 VALID_TIME = np.datetime64("2026-11-23T01", "s")
 MATCH = Match(VALID_TIME, VALID_TIME - 25 * HOUR, 25, 1, 1)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of an empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
-    server: str = request.getfixturevalue("server")
-    return new_database(server)
 
 
 @contextmanager

@@ -10,23 +10,8 @@ from pathlib import Path
 import pytest
 
 from service.model_choices import Change, Choices, ModelChoices
-from tests.service.sample_postgresql import new_database, postgresql
 
 ACTIVE = Change("active", "sample-0.1.0", "a" * 64, "someone", chosen=True)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of an empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
-    return new_database(request.getfixturevalue("server"))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from service.artefact import GRAPH, MANIFEST
 from service.times import parse_time
 from tests.service.sample_artefact import rewrite_manifest, write_artefact, write_other_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
-from tests.service.sample_postgresql import postgresql
+from tests.service.sample_postgresql import new_database
 from tests.service.sample_service import Gate, ServiceClient, problem, reach, running, submit, submit_held
 from tests.service.test_recovery import Server
 
@@ -227,29 +227,29 @@ def test_an_active_model_that_vanishes_is_told(client: ServiceClient, tmp_path: 
     assert client.get("/version").json()["model"] == THREE
 
 
-def test_two_processes_on_one_database_agree(tmp_path: Path) -> None:
+def test_two_processes_on_one_database_agree(server: str, tmp_path: Path) -> None:
     for version in ("0.1.0", "0.2.0"):
         write_artefact(tmp_path / "models", version=version)
-    with postgresql() as url:
-        servers = [Server(tmp_path) for _ in range(2)]
-        try:
-            for server in servers:
-                server.settings |= {"RAINPOST_DATABASE_URL": url, "RAINPOST_MODEL": ONE}
-                server.start()
-            first, second = servers
-            chosen = activate(first.client, TWO).json()
-            answer = second.post(cycle(tmp_path, 0), "wait=60")
-            assert answer.status_code == 200, answer.text
-            job = second.client.get(answer.headers["location"]).json()
-            assert job["model"]["version"] == "0.2.0", "the very next job, in the other process"
-            assert second.client.get("/models/active").json() == chosen
-            assert second.client.get("/version").json()["model"] == TWO
-            late = {"model": ONE, "expected": ONE}
-            problem(second.client.put("/models/active", json=late), 412, "precondition-failed")
-            activate(second.client, ONE)
-            reach(lambda: bool(first.client.get("/version").json()["model"] == ONE))
-        finally:
-            for server in servers:
-                server.process.kill()
-                server.process.wait()
-                server.client.close()
+    url = new_database(server)
+    servers = [Server(tmp_path) for _ in range(2)]
+    try:
+        for one in servers:
+            one.settings |= {"RAINPOST_DATABASE_URL": url, "RAINPOST_MODEL": ONE}
+            one.start()
+        first, second = servers
+        chosen = activate(first.client, TWO).json()
+        answer = second.post(cycle(tmp_path, 0), "wait=60")
+        assert answer.status_code == 200, answer.text
+        job = second.client.get(answer.headers["location"]).json()
+        assert job["model"]["version"] == "0.2.0", "the very next job, in the other process"
+        assert second.client.get("/models/active").json() == chosen
+        assert second.client.get("/version").json()["model"] == TWO
+        late = {"model": ONE, "expected": ONE}
+        problem(second.client.put("/models/active", json=late), 412, "precondition-failed")
+        activate(second.client, ONE)
+        reach(lambda: bool(first.client.get("/version").json()["model"] == ONE))
+    finally:
+        for one in servers:
+            one.process.kill()
+            one.process.wait()
+            one.client.close()

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from service.outbox import Outbox
-from tests.service.sample_postgresql import new_database, postgresql
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def outbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Outbox]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'outbox.sqlite'}"
-    else:
-        url = new_database(request.getfixturevalue("server"))
+@pytest.fixture
+def outbox(url: str) -> Iterator[Outbox]:
     found = Outbox(url)
     found.open()
     yield found

@@ -15,21 +15,9 @@ from numpy.typing import NDArray
 
 from service.product import EXCEEDANCE, NO_CLASS, RAW_PRECIPITATION
 from service.product_geotiff import geotiff
-from service.specification import GridDefinition, LambertDefinition
-from tests.service.sample_product import DEGREES, sample_product
+from service.specification import GridDefinition
+from tests.service.sample_product import DEGREES, SOUTH, sample_product
 from tests.service.test_grids import QPE
-
-SOUTH = LambertDefinition(
-    nx=149,
-    ny=253,
-    spacing_m=2500.0,
-    standard_parallels_degrees=(-30.0, -60.0),
-    origin_latitude_degrees=-38.0,
-    origin_longitude_degrees=-71.0,
-    origin_x=42.0,
-    origin_y=135.0,
-    earth_radius_m=6371229.0,
-)
 
 # In a process of its own: rasterio brings another PROJ than pyproj and eccodes.
 READER = """

@@ -17,11 +17,12 @@ from service.grib_grids import LAMBERT
 from service.product import EXCEEDANCE, build_product, write_product
 from service.product_coordinates import product_grid
 from service.product_grib import ABOVE, BELOW, BETWEEN, DECIMALS, Event, events, grib_messages
-from service.specification import GridDefinition, LambertDefinition
+from service.specification import GridDefinition
 from tests.service.sample_product import (
     DEGREES,
     PROVENANCE,
     REFERENCE_TIME,
+    SOUTH,
     WINDOW,
     sample_cycle,
     sample_manifest,
@@ -180,18 +181,7 @@ def test_one_lead() -> None:
 
 def test_a_cone_of_the_south() -> None:
     """With the other pole, and a westward longitude."""
-    south = LambertDefinition(
-        nx=149,
-        ny=253,
-        spacing_m=2500.0,
-        standard_parallels_degrees=(-30.0, -60.0),
-        origin_latitude_degrees=-38.0,
-        origin_longitude_degrees=-71.0,
-        origin_x=42.0,
-        origin_y=135.0,
-        earth_radius_m=6371229.0,
-    )
-    product = sample_product(south)
+    product = sample_product(SOUTH)
     keys = ("projectionCentreFlag", "LoVInDegrees", "radius")
     one = decoded(grib_messages(product, 25), keys)[0]
     assert [one[key] for key in keys] == [0x80, 289.0, 6371229.0]

@@ -20,7 +20,6 @@ from service.times import compact_time, iso_time
 from tests.service.sample_artefact import SAMPLE_SPECIFICATION, write_artefact, write_other_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
 from tests.service.sample_observation import sample_rain_mm, write_dfs
-from tests.service.sample_postgresql import new_database, postgresql
 from tests.service.sample_process import (
     SHADOW,
     TAKE_OVER,
@@ -209,19 +208,10 @@ def test_a_shadow_may_ask_other_things_of_the_files(client: ServiceClient, tmp_p
     assert client.get(f"/cycles/{iso_time(time)}").json()["state"] == "published"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest) -> tuple[tuple[str, str], ...]:
+@pytest.fixture
+def settings(database: dict[str, str]) -> tuple[tuple[str, str], ...]:
     """Which database, and which models."""
-    models = (("model", ONE), ("shadow_model", TWO))
-    if request.param == "sqlite":
-        return models
-    return (*models, ("database_url", new_database(request.getfixturevalue("server"))))
+    return (("model", ONE), ("shadow_model", TWO), *database.items())
 
 
 def test_a_kill_after_the_publication_leads_to_one_result(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from service.times import compact_time
 from tests.service.sample_artefact import write_artefact
 from tests.service.sample_collector import collecting
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
-from tests.service.sample_postgresql import new_database, postgresql
+from tests.service.sample_postgresql import new_database
 from tests.service.sample_process import (
     ANNOUNCED,
     DELIVERED,
@@ -35,18 +34,10 @@ from tests.service.sample_receiver import SIGNING, addressed, receiving
 KILLED_IN = (*STAGES[:4], RECORD, *STAGES[4:])
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest) -> tuple[tuple[str, str], ...]:
+@pytest.fixture
+def settings(database: dict[str, str]) -> tuple[tuple[str, str], ...]:
     """Which database."""
-    if request.param == "sqlite":
-        return ()
-    return (("database_url", new_database(request.getfixturevalue("server"))),)
+    return tuple(database.items())
 
 
 def test_a_job_survives_a_kill_at_every_step_and_publishes_once(

@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help setup demo serve test check dist train experiment bench clean
+.PHONY: help setup demo serve test check dist train experiment bench torture clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -59,6 +59,8 @@ experiment: .venv/all  ## every row of training/RESULTS.md, for hours; resumable
 bench: .venv/all  ## reading and inference as ratios to named peers
 	$(BIN)/python -m tests.bench.reading
 	$(BIN)/python -m tests.bench.inference
+
+torture: .venv/all  ## every campaign of service/RELIABILITY.md in full, for hours
 
 clean:  ## remove what the other targets made, except .venv
 	rm -rf demo dist build runs data

@@ -19,7 +19,7 @@ from training.evaluation import SCORES, read_evaluation
 from training.figures import LeadScores, Learning
 from training.result_tables import TUNED, Line
 from training.results import Result, Results, read_results, write_results
-from training.rows import ARCHIVE, BASELINES, CEILING, PAIRS, RUNS, WHOLE_GRID, Part, folder
+from training.rows import ARCHIVE, BASELINES, CEILING, PAIRS, RUNS, WHOLE_GRID, WIDTHS, Part, folder
 from training.samples import DataSettings, Split
 
 PACKAGE: Final = Path(__file__).parent
@@ -97,13 +97,21 @@ FEW_LABELS: Final = {
     "pre-trained": {0.05: "labels_5_transfer", 0.2: "labels_20_transfer", 1.0: OURS},
     "from scratch": {0.05: "labels_5_scratch", 0.2: "labels_20_scratch", 1.0: "embedding_scratch"},
 }
+DECODER_WIDTHS: Final = tuple(
+    Line(row, f"{width} channels{' (nano)' if row == 'internimage_p' else ''}")
+    for width, row in WIDTHS.items()
+)
 BEST: Final = "best"
+EXPORTED: Final = (
+    Line(BEST, "exported model"),
+    Line("best_skip", "the same, 25 % masked, the unmasked input added to the embedding"),
+)
 DISTANCE: Final = (
     Line("smoothed", "raw, smoothed"),
     Line("trees", "boosted trees"),
     Line(OURS, "InternImage + p* + transfer"),
     Line("internimage_p", "InternImage + p*"),
-    Line(BEST, "exported model"),
+    EXPORTED[0],
 )
 CEILINGS: Final = (
     Line(f"{CEILING}_estimate", "the estimate of what can be known"),
@@ -329,9 +337,11 @@ def write() -> list[Path]:
         changes=result_tables.comparison(results, CHANGES, CHANGES[0].row),
         distance=result_tables.distance(results, DISTANCE, TABLE_1[0], TABLE_1[1], CEILINGS[0]),
         ceiling=result_tables.comparison(results, CEILINGS),
-        best_rain=result_tables.scores(results, (DISTANCE[-1],), rain),
-        best_heavy=result_tables.scores(results, (DISTANCE[-1],), heavy),
-        reliability=result_tables.reliability(results, (*TABLE_1[3:], DISTANCE[-1])),
+        widths=result_tables.comparison(results, DECODER_WIDTHS, WIDTHS[32]),
+        best_rain=result_tables.scores(results, EXPORTED, rain),
+        best_heavy=result_tables.scores(results, EXPORTED, heavy),
+        best_changes=result_tables.comparison(results, EXPORTED, BEST),
+        reliability=result_tables.reliability(results, (*TABLE_1[3:], EXPORTED[0])),
         real_facts=_facts(real) if real.rows else result_tables.NOT_RUN,
         real_rain=result_tables.scores(real, REAL, rain),
         real_heavy=result_tables.scores(real, REAL, heavy),

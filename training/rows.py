@@ -87,6 +87,7 @@ BETTER: Final = (
     Row("refined"),
     Row("longer"),
     Row("best"),
+    Row("best_skip"),
     Row("internimage_p_flip", averaging=("--flip",), scored="internimage_p"),
     Row(
         "internimage_p_transfer_masks",
@@ -95,6 +96,9 @@ BETTER: Final = (
         pretrained="pretrain_90",
     ),
 )
+WIDTHS: Final = {8: "width_8", 16: "width_16", 32: "internimage_p", 64: "width_64", 128: "width_128"}
+"""Rows that differ in nothing but the width of the decoder."""
+WIDTH_ROWS: Final = tuple(Row(name) for name in WIDTHS.values() if name != "internimage_p")
 FEW_LABELS: Final = (
     Row("labels_5_transfer", SEEDS, "pretrain_90"),
     Row("labels_5_scratch", SEEDS),
@@ -135,9 +139,9 @@ def _simulated_steps() -> list[Step]:
     whole_grid = Step("archive_whole_grid", (*simulation, "--whole-grid", "--out", str(WHOLE_GRID)))
     archives = {ARCHIVE: archive, WHOLE_GRID: whole_grid}
     steps = [archive, *(_baseline("experiment", name, None, archive.name) for name in BASELINES)]
-    groups = ((TABLE_1, 1), (METNET, 1), (BETTER, 1), (WHY, 1), (MASKS, 1), (TABLE_1, 2), (FEW_LABELS, 1))
+    groups = ((TABLE_1, 1), (METNET, 1), (BETTER, 1), (WIDTH_ROWS, 1), (WHY, 1), (MASKS, 1), (TABLE_1, 2))
     rest = ((TABLE_1, 3), (METNET, 2), (METNET, 3), (WHY, 2), (WHY, 3), (FEW_LABELS, 2), (FEW_LABELS, 3))
-    for rows, seed in (*groups, *rest):
+    for rows, seed in (*groups, (FEW_LABELS, 1), *rest):
         for row in rows:
             if seed in row.seeds:
                 needed = archives[row.archive]

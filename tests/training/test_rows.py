@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from training import report, rows
 from training.configuration import read_settings
 from training.finetune import Configuration
+from training.networks.catalogue import InternImageSettings
 from training.pretrain import Pretraining
 from training.rows import CONFIGURATIONS, FEW_LABELS, MASKS, METNET, SEEDS, TABLE_1, Row, steps
 from training.runner import Step
@@ -64,7 +66,9 @@ def test_a_transfer_starts_from_the_pre_training_of_its_own_seed(everything: lis
 
 
 def test_configurations_that_transfer_are_those_of_rows_with_a_pre_training() -> None:
-    everything: tuple[Row, ...] = (*TABLE_1, *METNET, *rows.WHY, *MASKS, *rows.BETTER, *FEW_LABELS)
+    everything: tuple[Row, ...] = (
+        *TABLE_1, *METNET, *rows.WHY, *MASKS, *rows.BETTER, *rows.WIDTH_ROWS, *FEW_LABELS,
+    )  # fmt: skip
     for row in everything:
         configuration = read_settings(
             Configuration, CONFIGURATIONS / "experiment" / f"{row.scored or row.name}.toml"
@@ -100,11 +104,36 @@ def test_label_shares_are_those_of_the_names() -> None:
         assert settings.data.label_share == share
 
 
+def _network(name: str) -> tuple[Configuration, InternImageSettings]:
+    configuration = read_settings(Configuration, CONFIGURATIONS / "experiment" / f"{name}.toml")
+    assert isinstance(configuration.network, InternImageSettings)
+    return configuration, configuration.network
+
+
+def test_rows_of_the_widths_differ_in_nothing_but_the_width() -> None:
+    nano, network = _network(rows.WIDTHS[32])
+    for width, row in rows.WIDTHS.items():
+        size = replace(network.size, decoder_width=width)
+        expected = network.model_copy(update={"size": size})
+        assert _network(row)[0] == nano.model_copy(update={"network": expected})
+
+
+def test_best_skip_is_best_with_the_embedding_of_embedding_skip_scratch() -> None:
+    best, network = _network("best")
+    skip, embedded = _network("embedding_skip_scratch")
+    both = network.model_copy(update={"embedding": embedded.embedding})
+    expected = best.model_copy(update={"network": both, "mask_ratio": skip.mask_ratio})
+    assert _network("best_skip")[0] == expected
+
+
 def test_every_line_of_the_tables_is_a_row_that_is_run(everything: list[Step]) -> None:
     names = {step.name for step in everything}
     for part, lines in (
         ("experiment", (*report.TABLE_1, *report.TABLE_4, *report.TABLE_5, *report.LABELS)),
-        ("experiment", (*report.ENCODER, *report.CHANGES, *report.DISTANCE)),
+        (
+            "experiment",
+            (*report.ENCODER, *report.CHANGES, *report.DISTANCE, *report.EXPORTED, *report.DECODER_WIDTHS),
+        ),
         ("real", report.REAL),
     ):
         for line in lines:

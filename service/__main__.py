@@ -1,5 +1,5 @@
-"""The command line: ``rainpost serve | correct | ingest | backfill | status | backup | restore | inspect |
-models | settings | metrics``."""
+"""The command line: ``rainpost serve | correct | ingest | backfill | status | audit | backup | restore |
+inspect | models | settings | metrics``."""
 
 from __future__ import annotations
 
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_inbox_commands(add)
     _add_status(add)
+    _add_audit(add)
     _add_models_commands(add)
     _add_backup_commands(add)
     add("settings", "list the settings", "List every setting with its default.")
@@ -119,6 +120,37 @@ def _add_status(add: Callable[..., argparse.ArgumentParser]) -> None:
     command.add_argument("--url", metavar="URL", help="of another service, such as http://host:8000")
     command.add_argument("--cycles", type=_count, default=8, metavar="N", help="how many (default: 8)")
     command.add_argument("--json", action="store_true", help="as JSON, for programs")
+
+
+def _add_audit(add: Callable[..., argparse.ArgumentParser]) -> None:
+    command = add(
+        "audit",
+        "recompute a product and compare",
+        "Recompute a product from the inputs, the model and the code that it names, and compare. The exit "
+        "status is 0 where it comes out the same, bit for bit, 3 where it does not, and 1 or 2 where that "
+        "cannot be told.",
+        "service.audit_commands",
+    )
+    command.add_argument(
+        "product",
+        metavar="PRODUCT",
+        help="a NetCDF file, or a cycle in RAINPOST_DATA_FOLDER such as 2026-11-22T00Z or latest",
+    )
+    command.add_argument(
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help="its inputs, or folders that hold them, known by their digests; uploads that the service still "
+        "keeps are found without",
+    )
+    command.add_argument("--revision", type=_count, metavar="N", help="of a cycle (default: the newest)")
+    command.add_argument(
+        "--any-code", action="store_true", help="compare also with another version's product"
+    )
+    command.add_argument(
+        "--provider", choices=("cpu", "cuda"), help="recompute there, not where the product was made"
+    )
 
 
 def _add_models_commands(add: Callable[..., argparse.ArgumentParser]) -> None:

@@ -54,25 +54,25 @@ def correct(options: argparse.Namespace) -> None:
     """Correct one cycle without a server."""
     chosen, artefact = _load_model(options.model)
     declared = None if options.reference_time is None else parse_time(options.reference_time)
-    with _progress(f"loading {artefact.identity}"):
+    with progress(f"loading {artefact.identity}"):
         inference = Inference(artefact, chosen.provider, chosen.threads)
-    with _progress(f"hashing {len(options.files)} files"):
+    with progress(f"hashing {len(options.files)} files"):
         submission = Submission.of(
             [_input_file(path) for path in options.files], None if declared is None else iso_time(declared)
         )
-    with _progress("reading and remapping"):
+    with progress("reading and remapping"):
         cycle = read_cycle(
             options.files,
             artefact.manifest.cycle,
             weights_folder=chosen.data_folder / "weights",
             expected_reference_time=declared,
         )
-    with _progress(f"inferring {len(cycle.leads_hours)} leads of {iso_time(cycle.reference_time)}"):
+    with progress(f"inferring {len(cycle.leads_hours)} leads of {iso_time(cycle.reference_time)}"):
         probabilities = inference.infer(cycle.values)
     origin = origin_of(cycle, Task(submission=submission, model=identity_of(artefact)))
     options.out.mkdir(parents=True, exist_ok=True)
     target: Path = options.out / f"{artefact.manifest.name}_{compact_time(cycle.reference_time)}.nc"
-    with _progress("writing"):
+    with progress("writing"):
         write_durably(
             target, lambda path: write_cycle_product(path, 1, cycle, probabilities, inference, origin)
         )
@@ -122,7 +122,7 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[None]:
+def progress(what: str) -> Iterator[None]:
     """Say on standard error what is being done and how long it took."""
     sys.stderr.write(f"{what} ... ")
     sys.stderr.flush()

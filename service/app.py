@@ -27,6 +27,7 @@ from service.routes import (
     models,
     observations,
     page,
+    revisions,
     submissions,
     system,
     verification,
@@ -67,6 +68,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     for module in (
         submissions,
         cycles,
+        revisions,
         layers,
         events,
         inbox,

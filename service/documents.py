@@ -55,6 +55,7 @@ class RevisionDocument(BaseModel):
     created: datetime
     delay_seconds: float = Field(description="From the reference time to the publication.")
     product: str
+    file: str = Field(description="Its NetCDF file alone, under a name that never means another one.")
     sha256: str
     size_bytes: int
     leads_hours: tuple[int, ...]
@@ -246,6 +247,7 @@ def _revision(record: Record) -> RevisionDocument:
         created=record.created,
         delay_seconds=record.delay_seconds,
         product=product_path(record.reference_time, record.revision),
+        file=f"/cycles/{record.reference_time}/revisions/{record.revision}.nc",
         sha256=record.sha256,
         size_bytes=record.size_bytes,
         leads_hours=record.origin.leads_hours,

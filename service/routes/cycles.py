@@ -64,6 +64,7 @@ async def cycle(reference_time: ReferenceTime, service: Service) -> CycleDocumen
     return await asyncio.to_thread(find)
 
 
+@router.head("/{reference_time}/product", include_in_schema=False)
 @router.get(
     "/{reference_time}/product",
     summary="The product: NetCDF, GRIB2, GeoTIFF or picture of one lead, or one point",

@@ -285,6 +285,7 @@ def test_the_documentation_lists_every_route(client: ServiceClient) -> None:
         "/ingest",
         "/cycles/{reference_time}",
         "/cycles/{reference_time}/product",
+        "/cycles/{reference_time}/revisions/{revision}.nc",
         "/cycles/{reference_time}/layers",
         "/cycles/{reference_time}/layers/{layer}",
         "/cycles/{reference_time}/map",

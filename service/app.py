@@ -16,17 +16,20 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import RainpostError, RequestError
+from service.head_requests import HeadRequests
 from service.problems import MEDIA_TYPE, Problem, http_problem, internal_problem, problem_of
 from service.request_context import RequestContext
 from service.request_timer import RequestTimer
 from service.routes import (
     cycles,
+    edr,
     events,
     inbox,
     layers,
     models,
     observations,
     page,
+    products,
     revisions,
     submissions,
     system,
@@ -68,8 +71,10 @@ def create_app(runtime: Runtime) -> FastAPI:
     for module in (
         submissions,
         cycles,
+        products,
         revisions,
         layers,
+        edr,
         events,
         inbox,
         observations,
@@ -82,6 +87,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.add_exception_handler(RainpostError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
+    app.add_middleware(HeadRequests)
     app.add_middleware(_FaultBarrier)
     app.add_middleware(RequestTimer, metrics=runtime.metrics)
     app.add_middleware(RequestContext, tracing=runtime.tracing)

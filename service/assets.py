@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +9,7 @@ from importlib.resources import files
 from typing import Final
 
 from service.errors import NotFound
+from service.representations import Body
 
 INDEX: Final = "index.html"
 
@@ -25,10 +25,9 @@ _MEDIA_TYPES: Final = {
 
 @dataclass(frozen=True)
 class Asset:
-    """A file and what HTTP says of it. compressed: by gzip."""
+    """A file and what HTTP says of it."""
 
-    content: bytes
-    compressed: bytes
+    body: Body
     media_type: str
     etag: str
 
@@ -46,8 +45,7 @@ def read_asset(name: str) -> Asset:
         raise NotFound("the page has no such file", where=name[:80])
     content = (files("service.page") / name).read_bytes()
     return Asset(
-        content,
-        gzip.compress(content, mtime=0),
+        Body(content),
         _MEDIA_TYPES[name.rpartition(".")[2]],
         f'"{hashlib.sha256(content).hexdigest()}"',
     )

@@ -33,7 +33,7 @@ def map_lines(grid: Grid) -> dict[str, Any]:
     ``land`` and ``lakes`` are rings. ``mesh`` has the position of every eighth cell in degrees, from which
     that of any other follows within metres by linear interpolation.
     """
-    borders = json.loads(read_asset("borders.json").content)
+    borders = json.loads(read_asset("borders.json").body.content)
     lines = {name: _projected_lines(grid, borders[name]) for name in LINE_LAYERS}
     return {
         **lines,
@@ -104,7 +104,7 @@ def _step(extent_degrees: float) -> float:
 def _places(grid: Grid) -> list[dict[str, Any]]:
     ny, nx = grid.shape
     places = []
-    for place in json.loads(read_asset("places.json").content):
+    for place in json.loads(read_asset("places.json").body.content):
         ((column, row),) = _project(grid, np.array([[place["longitude"], place["latitude"]]]))
         if 0 <= column < nx and 0 <= row < ny:
             places.append(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -16,10 +14,10 @@ from service.errors import NotFound
 from service.layer_documents import LayersDocument, layers_document
 from service.layers import OBSERVED_LAYER, find_layer, pack_layer, pack_observations
 from service.map_lines import map_lines
-from service.negotiation import accepts_gzip, matches
 from service.observation_store import ObservationRecord
 from service.product_coordinates import product_grid
 from service.recent import Recent
+from service.representations import FOR_EVER, REVALIDATE, Body, Representation
 from service.routes.cycles import ReferenceTime, find_record
 from service.routes.state import Service, problem_responses
 from service.runtime import Runtime
@@ -30,8 +28,6 @@ router = APIRouter(prefix="/cycles", tags=["cycles"])
 
 _OCTETS: Final = "application/octet-stream"
 _JSON: Final = "application/json"
-_REVALIDATE: Final = "no-cache"
-_FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 Revision = Annotated[int | None, Query(ge=1, description="The newest by default.")]
 Digest = Annotated[
@@ -40,20 +36,7 @@ Digest = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Packed:
-    """An answer, and the same by gzip."""
-
-    content: bytes
-    compressed: bytes
-
-    @classmethod
-    def of(cls, content: bytes) -> Self:
-        """Compressed at the level beyond which rain gets no smaller."""
-        return cls(content, gzip.compress(content, 6, mtime=0))
-
-
-_PACKED: Final = Recent[str, Packed](64)
+_PACKED: Final = Recent[str, Body](64)
 """By ETag; a product of the window of 224 x 128 cells has 0.5 MB in all."""
 
 
@@ -72,10 +55,12 @@ async def layers(
         record = find_record(service.store, reference_time, revision)
         observed = service.verification.observed(record)
         etag = f'"{record.sha256}-layers-{_tag(observed)}"'
-        if matches(request.headers.get("if-none-match"), etag):
-            return _unchanged(etag, _REVALIDATE)
-        document = layers_document(record, service.shelf.dataset(record), observed)
-        return _answer(request, Packed.of(document.model_dump_json().encode()), etag, _JSON, _REVALIDATE)
+
+        def write() -> Body:
+            document = layers_document(record, service.shelf.dataset(record), observed)
+            return Body(document.model_dump_json().encode())
+
+        return Representation(etag, _JSON).answer(request, write)
 
     return await asyncio.to_thread(make)
 
@@ -111,21 +96,18 @@ async def layer(
         tag = f"-{_tag(observed)}" if found.name == OBSERVED_LAYER else ""
         etag = f'"{record.sha256}-{found.name}{tag}"'
         forever = sha256 is not None and found.name != OBSERVED_LAYER
-        caching = _FOR_EVER if forever else _REVALIDATE
-        if matches(request.headers.get("if-none-match"), etag):
-            return _unchanged(etag, caching)
+        caching = FOR_EVER if forever else REVALIDATE
 
-        def pack() -> Packed:
+        def pack() -> Body:
             if found.name != OBSERVED_LAYER:
-                return Packed.of(pack_layer(dataset, found))
+                return Body(pack_layer(dataset, found))
             fields = [
                 service.observations.rain_mm(observed[lead]) if lead in observed else None
                 for lead in dataset["lead"].values.tolist()
             ]
-            return Packed.of(pack_observations(fields, (dataset.sizes["y"], dataset.sizes["x"])))
+            return Body(pack_observations(fields, (dataset.sizes["y"], dataset.sizes["x"])))
 
-        packed = _PACKED.get(etag, pack)
-        return _answer(request, packed, etag, _OCTETS, caching)
+        return Representation(etag, _OCTETS, caching).answer(request, lambda: _PACKED.get(etag, pack))
 
     return await asyncio.to_thread(make)
 
@@ -147,13 +129,14 @@ async def lines(
 
     def make() -> Response:
         record = _record(service, reference_time, revision, sha256)
-        caching = _REVALIDATE if sha256 is None else _FOR_EVER
+        caching = REVALIDATE if sha256 is None else FOR_EVER
         grid = product_grid(service.shelf.dataset(record))
         etag = f'"{grid.digest}-{rainpost_version()}"'
-        if matches(request.headers.get("if-none-match"), etag):
-            return _unchanged(etag, caching)
-        packed = _PACKED.get(etag, lambda: Packed.of(json.dumps(map_lines(grid)).encode()))
-        return _answer(request, packed, etag, _JSON, caching)
+
+        def draw() -> Body:
+            return _PACKED.get(etag, lambda: Body(json.dumps(map_lines(grid)).encode()))
+
+        return Representation(etag, _JSON, caching).answer(request, draw)
 
     return await asyncio.to_thread(make)
 
@@ -171,19 +154,3 @@ def _tag(observed: Mapping[int, ObservationRecord]) -> str:
     """Changes with the observations."""
     text = " ".join(f"{lead}:{one.sha256}:{one.revision}" for lead, one in sorted(observed.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _unchanged(etag: str, caching: str) -> Response:
-    return Response(status_code=304, headers=_headers(etag, caching))
-
-
-def _answer(request: Request, packed: Packed, etag: str, media_type: str, caching: str) -> Response:
-    headers = _headers(etag, caching)
-    if accepts_gzip(request.headers.get("accept-encoding")):
-        headers |= {"Content-Encoding": "gzip"}
-        return Response(packed.compressed, headers=headers, media_type=media_type)
-    return Response(packed.content, headers=headers, media_type=media_type)
-
-
-def _headers(etag: str, caching: str) -> dict[str, str]:
-    return {"ETag": etag, "Cache-Control": caching, "Vary": "Accept-Encoding"}

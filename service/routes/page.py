@@ -1,31 +1,44 @@
-"""The page for forecasters: ``/`` and its files."""
+"""The page for forecasters: ``/`` and its files; for programs ``/`` is the landing page of OGC API."""
 
 from __future__ import annotations
 
-from typing import Final
+import hashlib
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Request, Response
+from edr_pydantic.capabilities import LandingPageModel
+from fastapi import APIRouter, Query, Request, Response
 
 from service.assets import INDEX, read_asset
-from service.negotiation import accepts_gzip, matches
+from service.edr_documents import JSON_TYPE, landing_page
+from service.negotiation import choose_media_type
+from service.representations import Body, Representation
 
 router = APIRouter(tags=["page"])
 
+_HTML: Final = "text/html"
 _HEADERS: Final = {
-    "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'; "
     "frame-ancestors 'self'",
     "Referrer-Policy": "no-referrer",
-    "Vary": "Accept-Encoding",
     "X-Content-Type-Options": "nosniff",
 }
 """The page asks nobody but this service, and the browser holds it to that."""
 
 
-@router.get("/", include_in_schema=False)
-async def index(request: Request) -> Response:
-    """The map, and the scores beside it."""
-    return _answer(request, INDEX)
+@router.get("/", summary="The map, or the landing page of OGC API", response_model=LandingPageModel)
+async def index(
+    request: Request,
+    f: Annotated[Literal["html", "json"] | None, Query(description="Goes before Accept.")] = None,
+) -> Response:
+    """Whoever asks for `text/html`, as every browser does, gets the map; all others the landing page."""
+    media_type = {"html": _HTML, "json": JSON_TYPE, None: None}[f]
+    if media_type is None:
+        media_type = choose_media_type(request.headers.get("accept"), (JSON_TYPE, _HTML))
+    if media_type == _HTML:
+        return _answer(request, INDEX, vary="Accept")
+    content = landing_page(str(request.base_url)).model_dump_json(exclude_none=True).encode()
+    form = Representation(f'"{hashlib.sha256(content).hexdigest()}"', JSON_TYPE, vary="Accept")
+    return form.answer(request, lambda: Body(content))
 
 
 @router.get("/page/{name}", include_in_schema=False)
@@ -34,12 +47,7 @@ async def asset(name: str, request: Request) -> Response:
     return _answer(request, name)
 
 
-def _answer(request: Request, name: str) -> Response:
+def _answer(request: Request, name: str, vary: str = "") -> Response:
     asset = read_asset(name)
-    headers = _HEADERS | {"ETag": asset.etag}
-    if matches(request.headers.get("if-none-match"), asset.etag):
-        return Response(status_code=304, headers=headers)
-    if accepts_gzip(request.headers.get("accept-encoding")):
-        headers |= {"Content-Encoding": "gzip"}
-        return Response(asset.compressed, headers=headers, media_type=asset.media_type)
-    return Response(asset.content, headers=headers, media_type=asset.media_type)
+    form = Representation(asset.etag, asset.media_type, vary=vary, headers=_HEADERS)
+    return form.answer(request, lambda: asset.body)

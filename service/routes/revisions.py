@@ -10,16 +10,16 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request, Response
 
-from service.routes.cycles import ReferenceTime, find_record, product_file
+from service.representations import FOR_EVER, REVALIDATE
+from service.routes.cycles import LATEST, ReferenceTime, find_record
+from service.routes.products import product_file
 from service.routes.state import NETCDF, Service, problem_responses
 
 router = APIRouter(prefix="/cycles", tags=["cycles"])
 
-_FOR_EVER: Final = "public, max-age=31536000, immutable"
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 
 
-@router.head("/{reference_time}/revisions/{revision}.nc", include_in_schema=False)
 @router.get(
     "/{reference_time}/revisions/{revision}.nc",
     summary="The NetCDF file of a revision, which never changes",
@@ -42,5 +42,5 @@ async def revision_file(
     parts, name the cycle.
     """
     record = await asyncio.to_thread(lambda: find_record(service.store, reference_time, revision))
-    caching = {} if reference_time == "latest" else {"Cache-Control": _FOR_EVER}
-    return product_file(service, record, request, caching)
+    caching = REVALIDATE if reference_time == LATEST else FOR_EVER
+    return product_file(service, record, request, {"Cache-Control": caching})

@@ -17,7 +17,7 @@ from service.negotiation import wait_seconds
 from service.problems import MEDIA_TYPE
 from service.references import ReferenceSubmission, parse_references, resolve_references
 from service.routes.bodies import receive_files, refuse_encoding
-from service.routes.cycles import product_file
+from service.routes.products import product_file
 from service.routes.state import NETCDF, Service, problem_responses
 from service.runtime import Runtime
 from service.submission import Submission

@@ -279,6 +279,7 @@ def test_the_documentation_lists_every_route(client: ServiceClient) -> None:
     page = client.get("/docs")
     document = client.get("/openapi.json").json()
     assert set(document["paths"]) == {
+        "/",
         "/correct",
         "/jobs/{job_id}",
         "/cycles",
@@ -289,6 +290,17 @@ def test_the_documentation_lists_every_route(client: ServiceClient) -> None:
         "/cycles/{reference_time}/layers",
         "/cycles/{reference_time}/layers/{layer}",
         "/cycles/{reference_time}/map",
+        "/conformance",
+        "/collections",
+        "/collections/precipitation",
+        "/collections/precipitation/position",
+        "/collections/precipitation/area",
+        "/collections/precipitation/cube",
+        "/collections/precipitation/instances",
+        "/collections/precipitation/instances/{reference_time}",
+        "/collections/precipitation/instances/{reference_time}/position",
+        "/collections/precipitation/instances/{reference_time}/area",
+        "/collections/precipitation/instances/{reference_time}/cube",
         "/events",
         "/observations",
         "/verification",

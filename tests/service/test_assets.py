@@ -17,26 +17,26 @@ NAMESPACES = ("http://www.w3.org/2000/svg",)
 
 
 def test_every_file_that_the_page_names_is_there() -> None:
-    text = read_asset(INDEX).content.decode()
+    text = read_asset(INDEX).body.content.decode()
     named = set(re.findall(r'"/page/([^"]+)"', text))
     assert named
     for name in asset_names():
         if name.endswith(".js"):
-            source = read_asset(name).content.decode()
+            source = read_asset(name).body.content.decode()
             named |= set(re.findall(r'from "\./([^"]+)"', source))
     assert named <= set(asset_names())
 
 
 def test_every_module_is_loaded_ahead() -> None:
     """Otherwise the browser finds them one after the other."""
-    text = read_asset(INDEX).content.decode()
+    text = read_asset(INDEX).body.content.decode()
     ahead = set(re.findall(r'modulepreload" href="/page/([^"]+)"', text)) | {"page.js"}
     assert ahead == {name for name in asset_names() if name.endswith(".js")}
 
 
 @pytest.mark.parametrize("name", [name for name in asset_names() if not name.endswith((".json", ".txt"))])
 def test_no_file_points_to_another_host(name: str) -> None:
-    text = read_asset(name).content.decode()
+    text = read_asset(name).body.content.decode()
     links = [
         link for link in re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"']*", text) if link not in NAMESPACES
     ]
@@ -51,14 +51,14 @@ def test_the_wheel_has_every_file() -> None:
 
 
 def test_the_licences_name_the_borders() -> None:
-    text = read_asset("LICENCES.txt").content.decode()
+    text = read_asset("LICENCES.txt").body.content.decode()
     assert "borders.json" in text
     assert "Public domain" in text
 
 
 def test_a_file_comes_as_it_is_and_by_gzip() -> None:
     asset = read_asset("page.css")
-    assert gzip.decompress(asset.compressed) == asset.content
+    assert gzip.decompress(asset.body.compressed) == asset.body.content
     assert asset.media_type == "text/css; charset=utf-8"
     assert asset.etag == read_asset("page.css").etag != read_asset("page.js").etag
 

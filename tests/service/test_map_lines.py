@@ -130,8 +130,8 @@ def test_grids_of_degrees_have_tall_cells_and_may_begin_in_the_north() -> None:
 
 def test_the_borders_are_small_and_say_where_they_are_from() -> None:
     asset = read_asset("borders.json")
-    document = json.loads(asset.content)
-    assert len(asset.content) < 200_000
+    document = json.loads(asset.body.content)
+    assert len(asset.body.content) < 200_000
     assert document["licence"] == "public domain"
     assert "Natural Earth" in document["source"]
     west, south, east, north = document["bounds_degrees"]

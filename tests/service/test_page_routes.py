@@ -7,13 +7,26 @@ from tests.service.sample_service import ServiceClient, problem
 
 
 def test_the_page_may_ask_nobody_else(client: ServiceClient) -> None:
-    answer = client.get("/")
+    answer = client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'self'" in answer.headers["content-security-policy"]
     assert "unsafe" not in answer.headers["content-security-policy"]
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "<script" in answer.text
+
+
+def test_programs_get_the_landing_page(client: ServiceClient) -> None:
+    for parameters, accept, media_type in (
+        ({}, "*/*", "application/json"),
+        ({}, "application/json", "application/json"),
+        ({"f": "json"}, "text/html", "application/json"),
+        ({"f": "html"}, "*/*", "text/html; charset=utf-8"),
+    ):
+        answer = client.get("/", params=parameters, headers={"Accept": accept})
+        assert answer.headers["content-type"] == media_type
+    problem(client.get("/", params={"f": "xml"}), 400, "bad-request")
+    problem(client.get("/", headers={"Accept": "image/png"}), 406, "not-acceptable")
 
 
 def test_every_file_is_served_and_revalidated(client: ServiceClient) -> None:

@@ -69,7 +69,7 @@ _FOUND: Final[dict[int | str, dict[str, Any]]] = {
     },
     204: {"description": "No cell or no lead lies there"},
     304: {"description": "The client has it already"},
-    **problem_responses(400, 404, 406, 416),
+    **problem_responses(400, 404, 406, 416, 422),
 }
 _RESPONSES: Final[dict[str, Any]] = {"response_class": Response, "responses": _FOUND}
 Place = Callable[[Grid, str, ReferenceSystem], Cells]
@@ -124,7 +124,12 @@ async def collection(request: Request, service: Service) -> Response:
     return await asyncio.to_thread(lambda: _document(request, _collection(request, service)))
 
 
-@router.get(f"{_PATH}/instances", summary="The cycles as instances", response_model=Instances)
+@router.get(
+    f"{_PATH}/instances",
+    summary="The cycles as instances",
+    response_model=Instances,
+    responses=problem_responses(400, 422),
+)
 async def instances(
     request: Request,
     service: Service,
@@ -143,7 +148,9 @@ async def instances(
     return await asyncio.to_thread(make)
 
 
-@router.get(_INSTANCE, summary="One cycle", response_model=Instance, responses=problem_responses(400, 404))
+@router.get(
+    _INSTANCE, summary="One cycle", response_model=Instance, responses=problem_responses(400, 404, 422)
+)
 async def instance(reference_time: ReferenceTime, request: Request, service: Service) -> Response:
     """Extent, parameters, formats and queries of a cycle."""
 

@@ -12,6 +12,7 @@ from service.assets import INDEX, read_asset
 from service.edr_documents import JSON_TYPE, landing_page
 from service.negotiation import choose_media_type
 from service.representations import Body, Representation
+from service.routes.state import problem_responses
 
 router = APIRouter(tags=["page"])
 
@@ -25,7 +26,12 @@ _HEADERS: Final = {
 """The page asks nobody but this service, and the browser holds it to that."""
 
 
-@router.get("/", summary="The map, or the landing page of OGC API", response_model=LandingPageModel)
+@router.get(
+    "/",
+    summary="The map, or the landing page of OGC API",
+    response_model=LandingPageModel,
+    responses=problem_responses(400, 406, 422),
+)
 async def index(
     request: Request,
     f: Annotated[Literal["html", "json"] | None, Query(description="Goes before Accept.")] = None,

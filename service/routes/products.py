@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
@@ -39,8 +40,8 @@ _PNG: Final = "image/png"
 _TIFF: Final = GEOTIFF.partition(";")[0]
 _JSON: Final = "application/json"
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
-_MESSAGES: Final = Recent[str, Body](8)
-"""By ETag; a product of six leads of the window of 224 x 128 cells has 1.2 MB."""
+_MADE: Final = Recent[str, Body](16)
+"""By ETag; the messages of six leads of the window of 224 x 128 cells have 1.2 MB, a picture 0.1 MB."""
 
 
 @router.get(
@@ -109,11 +110,8 @@ def _grib(service: Runtime, record: Record, lead: int | None, request: Request, 
     part = "" if lead is None else f"-{lead}"
     name = f"{_file_stem(record)}{part.replace('-', '_h')}.grib2"
     form = _made(record, f"grib2{part}", GRIB2, caching, name)
-
-    def make() -> Body:
-        return _MESSAGES.get(form.etag, lambda: Body(grib_messages(service.shelf.dataset(record), lead)))
-
-    return form.answer(request, make)
+    dataset = service.shelf.dataset
+    return form.answer(request, lambda: _kept(form, lambda: grib_messages(dataset(record), lead)))
 
 
 def _picture(
@@ -128,9 +126,9 @@ def _picture(
     dataset = service.shelf.dataset
     if media_type == _PNG:
         form = _made(record, f"png-{lead}", _PNG, caching)
-        return form.answer(request, lambda: Body(render_lead(dataset(record), lead)))
+        return form.answer(request, lambda: _kept(form, lambda: render_lead(dataset(record), lead)))
     form = _made(record, f"tiff-{lead}", GEOTIFF, caching, f"{_file_stem(record)}_h{lead}.tif")
-    return form.answer(request, lambda: Body(geotiff(dataset(record), lead)))
+    return form.answer(request, lambda: _kept(form, lambda: geotiff(dataset(record), lead)))
 
 
 def _point(
@@ -145,6 +143,10 @@ def _point(
     return _made(record, f"point-{lat!r}-{lon!r}", _JSON, caching).answer(request, read)
 
 
+def _kept(form: Representation, make: Callable[[], bytes]) -> Body:
+    return _MADE.get(form.etag, lambda: Body(make()))
+
+
 def _made(
     record: Record, what: str, media_type: str, caching: str, file_name: str | None = None
 ) -> Representation:
@@ -157,7 +159,7 @@ def _made(
         media_type,
         caching,
         vary="Accept",
-        compressible=media_type in {_JSON, GRIB2},
+        compressible=media_type == _JSON,
         headers=headers,
     )
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 
 from service.edr_documents import COVERAGE_JSON_TYPE
@@ -23,8 +22,8 @@ ASKED, FOR_A_DAY, FOR_EVER = "no-cache", "public, max-age=86400", "public, max-a
 class Form:
     """How a form is asked for, and what is true of it.
 
-    path: with CYCLE for the reference time. asked: its Cache-Control. gzip: whether it comes so where that is accepted.
-    fixed: Cache-Control where a revision is named, None where none can be.
+    path: with CYCLE for the reference time. gzip: whether it comes so where that is accepted.
+    asked: Cache-Control of the path; fixed: where it names a revision too, None where it cannot.
     """
 
     path: str
@@ -51,8 +50,8 @@ JSON = "application/json"
 FORMS = (
     Form(PRODUCT, NETCDF, fixed=FOR_EVER, gzip=False),
     Form("/cycles/CYCLE/revisions/1.nc", NETCDF, asked=FOR_EVER, gzip=False),
-    Form(PRODUCT, GRIB2, GRIB2, fixed=FOR_A_DAY),
-    Form(f"{PRODUCT}?lead=3", GRIB2, GRIB2, fixed=FOR_A_DAY),
+    Form(PRODUCT, GRIB2, GRIB2, fixed=FOR_A_DAY, gzip=False),
+    Form(f"{PRODUCT}?lead=3", GRIB2, GRIB2, fixed=FOR_A_DAY, gzip=False),
     Form(f"{PRODUCT}?lead=3", GEOTIFF, "image/tiff", fixed=FOR_A_DAY, gzip=False),
     Form(f"{PRODUCT}?lead=3", "image/png", "image/png", fixed=FOR_A_DAY, gzip=False),
     Form(f"{PRODUCT}?lat=38&lon=126", JSON, JSON, fixed=FOR_A_DAY),
@@ -77,7 +76,7 @@ def cycle(client: ServiceClient, tmp_path_factory: pytest.TempPathFactory) -> st
     folder: Path = tmp_path_factory.mktemp("cycle")
     answer = submit(client, write_cycle(folder, replaced(reference_time=REFERENCE_TIME)))
     assert answer.status_code == 200, answer.text
-    return f"{np.datetime64(REFERENCE_TIME, 's')}Z"
+    return f"{REFERENCE_TIME.astype('datetime64[s]')}Z"
 
 
 def ask(client: ServiceClient, form: Form, cycle: str, method: str = "GET", **headers: str) -> httpx.Response:

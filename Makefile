@@ -61,6 +61,9 @@ bench: .venv/all  ## reading and inference as ratios to named peers
 	$(BIN)/python -m tests.bench.inference
 
 torture: .venv/all  ## every campaign of service/RELIABILITY.md in full, for hours
+	$(BIN)/python -m tests.torture.hostile_files --count 10000 --seed 1
+	$(BIN)/python -m tests.torture.kills --count 200 --seed 1 --database sqlite
+	$(BIN)/python -m tests.torture.kills --count 200 --seed 1 --database postgresql
 
 clean:  ## remove what the other targets made, except .venv
 	rm -rf demo dist build runs data

@@ -28,6 +28,8 @@ _EDITION_OCTET: Final = 7
 _SURFACE: Final = 1
 _MISSING: Final = 1e36
 _PRECIPITATION: Final = "tp"
+_MOST_POINTS: Final = 10_000_000
+"""A constant field takes no bytes, so that a small file may claim a grid that takes minutes to lay out."""
 
 
 def is_edition_1(head: bytes) -> bool:
@@ -41,24 +43,26 @@ def scan(path: Path) -> list[FieldHeader]:
 
     Raises TruncatedInput for messages that do not decode and WrongGrid for points in no order of rows.
     """
-    return [header for number, handle in _messages(path) if (header := _header(handle, number, path))]
+    with _decoded(path):
+        return [header for number, handle in _messages(path) if (header := _header(handle, number, path))]
 
 
 def read(header: FieldHeader) -> Values:
     """Amounts in the header's unit, (y, x), NaN where the bitmap has a hole. Raises TruncatedInput."""
-    for number, handle in _messages(header.path):
-        if number == header.locator[1]:
-            eccodes.codes_set(handle, "missingValue", _MISSING)
-            values = eccodes.codes_get_array(handle, "values")
-            values = np.where(values == _MISSING, np.nan, values).reshape(header.grid.shape)
-            change = conversion(header.unit, eccodes.codes_get_string(handle, "units"), header.label)
-            return np.asarray(values * change.factor, np.float32)
+    with _decoded(header.path):
+        for number, handle in _messages(header.path):
+            if number == header.locator[1]:
+                eccodes.codes_set(handle, "missingValue", _MISSING)
+                values = eccodes.codes_get_array(handle, "values")
+                values = np.where(values == _MISSING, np.nan, values).reshape(header.grid.shape)
+                change = conversion(header.unit, eccodes.codes_get_string(handle, "units"), header.label)
+                return np.asarray(values * change.factor, np.float32)
     raise TruncatedInput("a message is gone", where=header.label, expected="an unchanged file")
 
 
 def _messages(path: Path) -> Iterator[tuple[int, int]]:
     """Number from 1 and eccodes handle of every message; a handle lasts until the next one is asked for."""
-    with path.open("rb") as file, _decoded(path):
+    with path.open("rb") as file:
         number = 0
         while (handle := eccodes.codes_grib_new_from_file(file)) is not None:
             number += 1
@@ -70,9 +74,10 @@ def _messages(path: Path) -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def _decoded(path: Path) -> Iterator[None]:
+    """Errors of the library, and of octets without a meaning, as ours."""
     try:
         yield
-    except eccodes.CodesInternalError as error:
+    except (eccodes.CodesInternalError, ValueError, ArithmeticError) as error:
         raise TruncatedInput(
             "a GRIB message that does not decode",
             where=path.name,
@@ -112,6 +117,13 @@ def _header(handle: int, number: int, path: Path) -> FieldHeader | None:
 
 def _grid(handle: int, path: Path) -> CurvilinearGrid:
     nx, ny = (eccodes.codes_get_long(handle, key) for key in ("Ni", "Nj"))
+    if nx * ny > _MOST_POINTS:
+        raise WrongGrid(
+            "a grid of more points than any analysis has",
+            where=path.name,
+            expected=f"at most {_MOST_POINTS} points",
+            got=f"{nx} x {ny} points",
+        )
     latitude, longitude = (
         np.asarray(eccodes.codes_get_double_array(handle, key)) for key in ("latitudes", "longitudes")
     )

@@ -1,8 +1,9 @@
-"""Memory that is freed and soon needed again."""
+"""Memory of a process: what it keeps, and how much it may have."""
 
 from __future__ import annotations
 
 import ctypes
+import resource
 from typing import Final
 
 _MEGABYTE: Final = 1 << 20
@@ -27,3 +28,13 @@ def keep_freed_memory() -> bool:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and all(mallopt(option, value) == 1 for option, value in _OPTIONS)
+
+
+def limit_memory(most_bytes: int) -> None:
+    """Have allocations fail, here and in C libraries, that would take this process beyond so many bytes.
+
+    What counts is memory of its own that it may write to, used or not; code and mapped files do not.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = most_bytes if hard == resource.RLIM_INFINITY else min(most_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

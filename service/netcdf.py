@@ -159,10 +159,12 @@ def _check_size(path: Path) -> None:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """The library's own errors as ours."""
+    """Errors of the library, and of what makes no sense of a damaged attribute or dimension, as ours."""
     try:
         yield
-    except (OSError, EOFError, RuntimeError, KeyError, IndexError, UnicodeDecodeError) as error:
+    except (
+        OSError, EOFError, RuntimeError, LookupError, ValueError, ArithmeticError, TypeError, AttributeError,
+    ) as error:  # fmt: skip
         raise TruncatedInput(
             "A NetCDF file that cannot be read",
             where=f"{path.name}, {path.stat().st_size} bytes",

@@ -37,6 +37,8 @@ _NORTH_NAMES: Final = ("lat", "latitude", "XLAT", "lats")
 _EAST_NAMES: Final = ("lon", "longitude", "XLONG", "lons")
 _REGULAR: Final = 2e-3
 """Share of a step by which points may miss an even spacing: the rounding of coordinates stored in float32."""
+_MOST_POINTS: Final = 50_000_000
+"""What was never written takes no bytes, so that a small file may claim a grid that fills the memory."""
 
 
 @dataclass(frozen=True)
@@ -247,9 +249,18 @@ def grid(dataset: Any, variable: Any, where: str) -> Grid:
     """The grid of a variable's last two dimensions.
 
     In this order: a Lambert conformal grid mapping with even x and y; latitude and longitude along one
-    dimension each; latitude and longitude of every point. Raises WrongGrid where there is none of these.
+    dimension each; latitude and longitude of every point. Raises WrongGrid where there is none of these, and
+    where there are too many points.
     """
     y_name, x_name = variable.dimensions[-2:]
+    ny, nx = variable.shape[-2:]
+    if ny * nx > _MOST_POINTS:
+        raise WrongGrid(
+            "The file claims a grid of more points than any forecast has",
+            where=f"{where}, variable {variable.name}",
+            expected=f"{_MOST_POINTS} points at most",
+            got=f"{ny} x {nx} (y by x)",
+        )
     mapping = dataset.variables.get(attribute(variable, "grid_mapping").split(":")[0])
     if attribute(mapping, "grid_mapping_name") == "lambert_conformal_conic":
         found = _lambert(dataset, mapping, y_name, x_name)

@@ -83,7 +83,9 @@ class Runtime:
         self.rollout = Rollout(settings, self.choices, self._prove)
         self.presence = Presence(settings.data_folder, shared=settings.shares_work)
         self._uploads = settings.data_folder / "work" / "uploads"
-        self._workers = Workers(settings.jobs_at_once, settings.decode_timeout_seconds)
+        self._workers = Workers(
+            settings.jobs_at_once, settings.decode_timeout_seconds, settings.decode_memory_bytes
+        )
         # One is enough, and it starts when there is a shadow to run.
         self._shadow_workers = Workers(1, settings.decode_timeout_seconds)
         self.ledger = Ledger(settings.ledger_database_url)

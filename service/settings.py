@@ -85,6 +85,12 @@ class Settings(BaseSettings):
         gt=0,
         description="A decoding process that takes longer is ended and its job fails.",
     )
+    decode_memory_bytes: int = Field(
+        default=2 * _GIBIBYTE,
+        ge=_GIBIBYTE // 2,
+        description="Most memory that a decoding process may allocate; a job that needs more fails. A small "
+        "file can claim a grid that would fill the machine.",
+    )
     database_url: SecretStr | None = Field(
         default=None,
         description="Job database as an SQLAlchemy URL, `postgresql://...` or `sqlite:///...`; "

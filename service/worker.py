@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 
 from service.errors import WorkerDied
 from service.logs import LogSetup, configure_logs, current_setup, current_subject, log_subject
-from service.memory import keep_freed_memory
+from service.memory import keep_freed_memory, limit_memory
 
 _logger = logging.getLogger(__name__)
 
@@ -28,10 +28,13 @@ class Workers:
     """A number of processes, each busy with one call at a time and replaced when it dies.
 
     One executor per process: an executor that loses a process fails the calls of all its processes.
+
+    memory_bytes: how much each process may allocate; None: as much as there is.
     """
 
-    def __init__(self, count: int, timeout_seconds: float) -> None:
+    def __init__(self, count: int, timeout_seconds: float, memory_bytes: int | None = None) -> None:
         self._timeout_seconds = timeout_seconds
+        self._memory_bytes = memory_bytes
         self._closed = False
         self._lock = threading.Lock()
         self._executors: set[ProcessPoolExecutor] = set()
@@ -47,7 +50,7 @@ class Workers:
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function of a module in a worker process and wait for its result or exception.
 
-        Raises ``WorkerDied`` when the process ends without an answer or exceeds the time limit.
+        Raises ``WorkerDied`` when the process ends without an answer or exceeds the limit of time or memory.
         """
         executor = self._idle.get()
         subject, call = current_subject(), partial(function, *args, **kwargs)
@@ -59,6 +62,20 @@ class Workers:
                 executor = self._replace(executor)
                 future = executor.submit(_call, subject, call)
             return future.result(timeout=self._timeout_seconds)
+        except MemoryError as error:
+            # What it still holds on to is not known: the next call gets a new one.
+            executor = self._replace(executor)
+            _logger.warning("a worker process ran out of memory and was ended")
+            raise WorkerDied(
+                "reading the files took too much memory and was stopped",
+                where=function.__name__,
+                expected="as much as the machine has"
+                if self._memory_bytes is None
+                else f"at most {self._memory_bytes} bytes",
+                got=str(error),
+                advice="one of the files claims a grid that is not its own, or RAINPOST_DECODE_MEMORY_BYTES "
+                "is too small for it; check the files with `rainpost inspect`",
+            ) from error
         except (BrokenProcessPool, TimeoutError) as error:
             late = isinstance(error, TimeoutError)
             if late and future.done():
@@ -92,7 +109,7 @@ class Workers:
                 max_workers=1,
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_begin,
-                initargs=(current_setup(),),
+                initargs=(current_setup(), self._memory_bytes),
             )
             self._executors.add(executor)
             return executor
@@ -117,8 +134,10 @@ def _call(subject: dict[str, str], function: Callable[[], R]) -> R:
         return function()
 
 
-def _begin(setup: LogSetup | None) -> None:
+def _begin(setup: LogSetup | None, memory_bytes: int | None) -> None:
     """What a new process does first. setup: how it logs; None leaves that to Python."""
+    if memory_bytes is not None:
+        limit_memory(memory_bytes)
     if setup is not None:
         configure_logs(setup.level, setup.form)
     keep_freed_memory()

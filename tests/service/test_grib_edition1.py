@@ -7,58 +7,13 @@ from pathlib import Path
 import eccodes
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from service.errors import TruncatedInput, WrongGrid
 from service.grib_edition1 import is_edition_1, read, scan
 from service.observation import read_observation
 from service.specification import CycleSpecification, LambertDefinition, Source, Window
 from tests.service.sample_grib import Sample
-
-NX, NY = 6, 4
-KEYS = {
-    "centre": 7,
-    "table2Version": 2,
-    "indicatorOfParameter": 61,
-    "indicatorOfTypeOfLevel": 1,
-    "level": 0,
-    "dataDate": 20220809,
-    "dataTime": 1800,
-    "timeRangeIndicator": 4,
-    "unitOfTimeRange": 1,
-    "P1": 0,
-    "P2": 1,
-}
-
-
-def message(values: NDArray[np.float64], **keys: int | str) -> bytes:
-    """(y, x) from the north, on a grid of one degree; NaN becomes a hole."""
-    handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib1")
-    grid = {
-        "Ni": NX,
-        "Nj": NY,
-        "latitudeOfFirstGridPointInDegrees": 40.0,
-        "latitudeOfLastGridPointInDegrees": 37.0,
-        "longitudeOfFirstGridPointInDegrees": 124.0,
-        "longitudeOfLastGridPointInDegrees": 129.0,
-        "iDirectionIncrementInDegrees": 1.0,
-        "jDirectionIncrementInDegrees": 1.0,
-    }
-    for key, value in (KEYS | grid | keys).items():
-        eccodes.codes_set(handle, key, value)
-    eccodes.codes_set(handle, "missingValue", 9999)
-    eccodes.codes_set(handle, "bitmapPresent", 1)
-    eccodes.codes_set(handle, "decimalPrecision", 2)
-    eccodes.codes_set_values(handle, np.where(np.isnan(values), 9999.0, values).ravel())
-    content: bytes = eccodes.codes_get_message(handle)
-    eccodes.codes_release(handle)
-    return content
-
-
-def amounts() -> NDArray[np.float64]:
-    values = 0.5 * np.arange(float(NX * NY)).reshape(NY, NX)
-    values[1, 2] = np.nan
-    return values
+from tests.service.sample_grib_edition1 import amounts, message
 
 
 def test_precipitation_is_found_among_others(tmp_path: Path) -> None:

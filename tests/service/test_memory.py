@@ -1,4 +1,4 @@
-"""Freed memory that is kept: fewer pages from the kernel, by its own count."""
+"""Memory that is kept, by the kernel's count of pages, and memory that is refused."""
 
 from __future__ import annotations
 
@@ -34,3 +34,21 @@ def test_blocks_of_the_size_of_a_field_are_taken_from_the_kernel_once() -> None:
         faults[keep] = int(result.stdout)
     assert faults[True] < 100
     assert faults[False] > 1000
+
+
+LIMITED = """
+import numpy
+from service.memory import limit_memory
+limit_memory(600_000_000)
+numpy.zeros(100_000_000, numpy.uint8)
+try:
+    numpy.empty(100_000_000_000, numpy.uint8)
+except MemoryError:
+    print("refused")
+"""
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="other systems count no such memory")
+def test_memory_beyond_the_limit_is_refused_before_it_is_used() -> None:
+    result = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
+    assert result.stdout == "refused\n"

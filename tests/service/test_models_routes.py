@@ -18,8 +18,8 @@ from service.times import parse_time
 from tests.service.sample_artefact import rewrite_manifest, write_artefact, write_other_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
 from tests.service.sample_postgresql import new_database
+from tests.service.sample_server import Server
 from tests.service.sample_service import Gate, ServiceClient, problem, reach, running, submit, submit_held
-from tests.service.test_recovery import Server
 
 ONE, TWO, THREE = "sample-0.1.0", "sample-0.2.0", "sample-0.3.0"
 

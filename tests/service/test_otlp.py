@@ -23,8 +23,8 @@ from tests.service.sample_artefact import write_artefact
 from tests.service.sample_collector import CollectedSpan, SampleCollector, collecting
 from tests.service.sample_cycle import write_cycle
 from tests.service.sample_receiver import free_port
+from tests.service.sample_server import Server
 from tests.service.sample_service import reach, running
-from tests.service.test_recovery import Server
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = "00f067aa0ba902b7"

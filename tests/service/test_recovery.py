@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from service.__main__ import main
 from service.store import Store
 from tests.service.sample_artefact import write_artefact, write_other_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, write_cycle
+from tests.service.sample_server import Server, command_line
 from tests.service.sample_service import Gate, reach, running, submit, submit_held
 
 DECODED = 'rainpost_stage_duration_seconds_count{stage="decode"} '
@@ -120,91 +116,6 @@ def test_a_shadow_that_a_stop_interrupts_goes_on_without_a_word(
     with running(tmp_path, **settings) as client:
         reach(lambda: not client.runtime.shadows.waiting())
         assert len(store.revisions(REFERENCE_TIME)) == 1
-
-
-class Server:
-    """``rainpost serve`` on a data folder that outlives it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with contextlib.closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=120)
-        self.log = folder / f"{self.port}.log"
-        self.process: subprocess.Popen[bytes]
-
-        self.settings = {
-            "RAINPOST_MODELS_FOLDER": str(self.folder / "models"),
-            "RAINPOST_DATA_FOLDER": str(self.folder / "data"),
-            "RAINPOST_PORT": str(self.port),
-            "RAINPOST_THREADS": "1",
-        }
-
-    def start(self) -> None:
-        """Run it and wait until it is ready."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "service", "serve"], env=os.environ | self.settings, stderr=log
-            )
-        reach(lambda: self._is_ready() or self.process.poll() is not None)
-        assert self.process.poll() is None, self.log.read_text()
-
-    def stop(self, number: signal.Signals) -> int:
-        """End it; its exit status."""
-        self.process.send_signal(number)
-        return self.process.wait(timeout=60)
-
-    def worker(self) -> int:
-        """The process that decodes."""
-        found: list[int] = []
-
-        def look() -> bool:
-            found[:] = [
-                child
-                for child in children(self.process.pid)
-                if b"--multiprocessing-fork" in command_line(child)
-            ]
-            return len(found) == 1
-
-        reach(look)
-        return found[0]
-
-    def post(self, paths: list[Path], prefer: str) -> httpx.Response:
-        """Submit files."""
-        files = [("files", (path.name, path.read_bytes())) for path in paths]
-        return self.client.post("/correct", files=files, headers={"Prefer": prefer})
-
-    def post_held(self, paths: list[Path]) -> tuple[int, str]:
-        """Submit files while the worker stands still; its process and the path of the job."""
-        worker = self.worker()
-        os.kill(worker, signal.SIGSTOP)
-        job: str = self.post(paths, "wait=0").headers["location"]
-        reach(lambda: bool(self.client.get(job).json()["stage"] == "decode"))
-        return worker, job
-
-    def _is_ready(self) -> bool:
-        try:
-            return self.client.get("/readyz").is_success
-        except httpx.TransportError:
-            return False
-
-
-def children(process: int) -> list[int]:
-    """Child processes, started by any thread."""
-    return [
-        int(child)
-        for tasks in Path(f"/proc/{process}/task").glob("*/children")
-        for child in tasks.read_text().split()
-    ]
-
-
-def command_line(process: int) -> bytes:
-    """Arguments of a process, empty once it is gone."""
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,10 @@ def hang() -> None:
     time.sleep(600)
 
 
+def fill_memory() -> None:
+    bytearray(4_000_000_000)
+
+
 def say() -> dict[str, str]:
     logging.getLogger("service.sample").info("said in\na worker")
     return current_subject()
@@ -97,6 +101,17 @@ def test_a_call_that_takes_too_long_is_ended() -> None:
     try:
         with pytest.raises(WorkerDied, match="took too long"):
             workers.run(hang)
+    finally:
+        workers.close()
+
+
+def test_a_call_that_takes_too_much_memory_fails_alone() -> None:
+    workers = Workers(1, timeout_seconds=60, memory_bytes=1 << 30)
+    try:
+        process = workers.run(own_process)
+        with pytest.raises(WorkerDied, match=r"took too much memory.*1073741824 bytes"):
+            workers.run(fill_memory)
+        assert workers.run(own_process) != process, "another process, which holds nothing of it"
     finally:
         workers.close()
 

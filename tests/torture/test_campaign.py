@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,12 @@ CAMPAIGNS = sorted(
 
 def test_count_and_seed_have_defaults() -> None:
     arguments = parser("sample", "", count=7, unit="things")
-    assert vars(arguments.parse_args([])) == {"count": 7, "seed": 1}
-    assert vars(arguments.parse_args(["--count", "3", "--seed", "9"])) == {"count": 3, "seed": 9}
+    assert vars(arguments.parse_args([])) == {"count": 7, "seed": 1, "minutes": math.inf}
+    assert vars(arguments.parse_args(["--count", "3", "--seed", "9"])) == {
+        "count": 3,
+        "seed": 9,
+        "minutes": math.inf,
+    }
 
 
 def test_a_broken_promise_is_an_exit_status(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,8 @@ from tests.service.sample_artefact import write_artefact, write_other_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, write_cycle
 from tests.service.sample_observation import sample_rain_mm, write_dfs
 from tests.service.sample_receiver import addressed, receiving
+from tests.service.sample_server import Server
 from tests.service.sample_service import reach
-from tests.service.test_recovery import Server
 
 HOUR = np.timedelta64(1, "h")
 

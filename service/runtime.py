@@ -17,6 +17,7 @@ from service.cycle_states import CycleStates
 from service.decoding import warm_up
 from service.durability import exclusive
 from service.errors import SettingsError, Unavailable
+from service.explanations import Explanations
 from service.gate import GateLimits
 from service.identity import bind
 from service.inbox import Inbox, Settling
@@ -78,6 +79,7 @@ class Runtime:
         self.choices = ModelChoices(settings.ledger_database_url)
         self.store = Store(settings.data_folder / "products")
         self.shelf = Shelf(self.store)
+        self.explanations = Explanations(settings.data_folder / "explanations")
         self.metrics = Metrics()
         self.models = Models(settings, self.choices)
         self.rollout = Rollout(settings, self.choices, self._prove)

@@ -15,10 +15,10 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY service service
 
 FROM build AS build-cpu
-RUN /opt/rainpost/bin/pip install --constraint constraints.txt ".[cpu,tracing]"
+RUN /opt/rainpost/bin/pip install --constraint constraints.txt ".[cpu,oidc,tracing]"
 
 FROM build AS build-gpu
-RUN /opt/rainpost/bin/pip install --constraint constraints.txt ".[gpu,tracing]"
+RUN /opt/rainpost/bin/pip install --constraint constraints.txt ".[gpu,oidc,tracing]"
 
 FROM python:${PYTHON} AS runtime
 LABEL org.opencontainers.image.title="Rainpost" \
@@ -33,6 +33,7 @@ ENV PATH=/opt/rainpost/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MPLCONFIGDIR=/tmp/matplotlib \
     RAINPOST_HOST=0.0.0.0 \
+    RAINPOST_ACCESS=protected \
     RAINPOST_MODELS_FOLDER=/opt/models \
     RAINPOST_DATA_FOLDER=/var/lib/rainpost/data
 WORKDIR /var/lib/rainpost

@@ -1,5 +1,5 @@
 """The command line: ``rainpost serve | correct | ingest | backfill | status | audit | backup | restore |
-inspect | models | settings | metrics``."""
+inspect | models | keys | settings | metrics``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from service.errors import InputError, RainpostError
+from service.scopes import MEANINGS, SCOPES
 from service.versions import rainpost_version
 
 
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_status(add)
     _add_audit(add)
     _add_models_commands(add)
+    _add_keys_commands(add)
     _add_backup_commands(add)
     add("settings", "list the settings", "List every setting with its default.")
     add("metrics", "list the Prometheus series", "List every Prometheus series with its labels.")
@@ -187,6 +189,50 @@ def _add_models_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         action.set_defaults(command=command)
     for action in (activate, shadow):
         action.add_argument("--expected", metavar="NAME-VERSION", help="only if this model has the role now")
+
+
+def _add_keys_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    module = "service.key_commands"
+    keys = add(
+        "keys",
+        "list, create, rotate or revoke API keys",
+        "List the API keys of a protected service (RAINPOST_ACCESS=protected), or change them, in its "
+        "database. A running service goes by it within two seconds.",
+        module,
+    )
+    actions = keys.add_subparsers(title="actions", metavar="ACTION")
+    create = actions.add_parser(
+        "create", help="make a key", description="Make a key and print it: it cannot be shown again."
+    )
+    create.add_argument("name", metavar="NAME", help="whose it is, or what for; shown in lists and logs")
+    create.add_argument(
+        "--scope",
+        action="append",
+        required=True,
+        choices=SCOPES,
+        help="what it allows; may be given several times. "
+        + "; ".join(f"{scope}: {meaning}" for scope, meaning in MEANINGS.items()),
+    )
+    create.add_argument("--days", type=_count, metavar="N", help="how long it holds (default: until revoked)")
+    rotate = actions.add_parser(
+        "rotate",
+        help="make a new key in the place of one",
+        description="Make and print a new key of the same name and scopes; the old one goes on for a while.",
+    )
+    rotate.add_argument(
+        "--overlap-hours",
+        type=float,
+        default=24,
+        metavar="HOURS",
+        help="how long the old key still holds (default: 24)",
+    )
+    revoke = actions.add_parser(
+        "revoke", help="end a key", description="End a key, or all keys of a name, at once."
+    )
+    for action, command in ((create, "create"), (rotate, "rotate"), (revoke, "revoke")):
+        action.set_defaults(command=command)
+    for action in (rotate, revoke):
+        action.add_argument("which", metavar="ID-OR-NAME", help="the key, as `rainpost keys` lists it")
 
 
 def _add_backup_commands(add: Callable[..., argparse.ArgumentParser]) -> None:

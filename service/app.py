@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.body_limits import BodyLimits
 from service.errors import RainpostError, RequestError
 from service.head_requests import HeadRequests
 from service.problems import MEDIA_TYPE, Problem, http_problem, internal_problem, problem_of
@@ -24,7 +25,6 @@ from service.routes import (
     cycles,
     edr,
     events,
-    explanations,
     inbox,
     layers,
     models,
@@ -36,7 +36,9 @@ from service.routes import (
     system,
     verification,
 )
+from service.routes.access import authorise, declare_security
 from service.runtime import Runtime
+from service.security_headers import SecurityHeaders
 from service.versions import rainpost_version
 
 _logger = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(authorise)],
     )
     app.state.runtime = runtime
     for module in (
@@ -76,7 +79,6 @@ def create_app(runtime: Runtime) -> FastAPI:
         revisions,
         layers,
         edr,
-        explanations,
         events,
         inbox,
         observations,
@@ -89,10 +91,15 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.add_exception_handler(RainpostError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
+    app.add_middleware(BodyLimits, seconds=runtime.settings.receive_timeout_seconds)
     app.add_middleware(HeadRequests)
     app.add_middleware(_FaultBarrier)
     app.add_middleware(RequestTimer, metrics=runtime.metrics)
     app.add_middleware(RequestContext, tracing=runtime.tracing)
+    settings = runtime.settings
+    app.add_middleware(
+        SecurityHeaders, private=settings.access == "protected" and settings.reading == "protected"
+    )
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -108,7 +115,11 @@ def _answer_error(request: Request, error: Exception) -> Response:
         raise TypeError("not an error of the tree") from error
     if error.status >= 500:
         _logger.error("%s %s: %s", request.method, request.url.path, error)
-    headers = None if error.retry_after_seconds is None else {"Retry-After": str(error.retry_after_seconds)}
+    headers: dict[str, str] = {}
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if error.challenge is not None:
+        headers["WWW-Authenticate"] = error.challenge
     return _problem_response(problem_of(error, request.url.path), headers)
 
 
@@ -126,6 +137,9 @@ def _answer_validation(request: Request, error: Exception) -> Response:
 def _answer_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise TypeError("not an HTTP error") from error
+    if isinstance(error.__cause__, RainpostError):
+        # The framework's own word for whatever went wrong while it read a body.
+        return _answer_error(request, error.__cause__)
     problem = http_problem(error.status_code, str(error.detail), request.url.path)
     return _problem_response(problem, error.headers)
 
@@ -168,5 +182,6 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas[Problem.__name__] = Problem.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
+        declare_security(document, app.state.runtime.settings)
         app.openapi_schema = document
     return app.openapi_schema

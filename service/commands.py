@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from service.access import check_exposure
 from service.artefact import Artefact, digest_file, find_models
 from service.cycle import read_cycle
 from service.durability import write_durably
@@ -33,6 +34,7 @@ _NOT_STARTED: Final = 3
 def serve(_: argparse.Namespace) -> None:
     """Answer over HTTP until a signal comes."""
     chosen = Settings.load()
+    check_exposure(chosen)
     configure_logs(chosen.log_level, chosen.log_format)
     runtime = Runtime(chosen)
     # Started here, not by the application alone, so that a refusal is one clear sentence.

@@ -111,10 +111,13 @@ def open_source(settings: Settings, url: str | None) -> Iterator[CycleSource]:
     Raises ``SettingsError`` where no service ever ran there.
     """
     if url is not None:
-        with httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS) as client:
+        headers = (
+            {} if settings.key is None else {"Authorization": f"Bearer {settings.key.get_secret_value()}"}
+        )
+        with httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, headers=headers) as client:
             yield RemoteCycles(client)
         return
-    with open_client(settings) as found:
+    with open_client(settings, only_reads=True) as found:
         if found is not None:
             yield RemoteCycles(found)
             return

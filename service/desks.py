@@ -13,13 +13,17 @@ import numpy as np
 from service.documents import CycleDocument, TakenDocument, cycle_document, taken_document
 from service.errors import (
     Conflict,
+    MissingScope,
     ModelRefused,
     PreconditionFailed,
     QueueFull,
     RainpostError,
+    TooManyRequests,
+    Unauthenticated,
     Unavailable,
 )
 from service.ingest import Source
+from service.own_key import own_key
 from service.problems import Problem
 from service.runtime import Runtime
 from service.settings import Settings
@@ -103,11 +107,20 @@ def open_desk(settings: Settings) -> Iterator[Desk]:
 
 
 @contextmanager
-def open_client(settings: Settings) -> Iterator[httpx.Client | None]:
-    """A client of the service at RAINPOST_HOST and RAINPOST_PORT, None where none answers there."""
+def open_client(settings: Settings, *, only_reads: bool = False) -> Iterator[httpx.Client | None]:
+    """A client of the service at RAINPOST_HOST and RAINPOST_PORT, None where none answers there.
+
+    only_reads: what is asked for is reading, which may need no key.
+    """
     host = _EVERY_ADDRESS.get(settings.host, settings.host)
     with httpx.Client(base_url=f"http://{host}:{settings.port}", timeout=_TIMEOUT_SECONDS) as client:
-        yield client if _answers(client) else None
+        if not _answers(client):
+            yield None
+            return
+        with own_key(settings, only_reads=only_reads) as key:
+            if key is not None:
+                client.headers["Authorization"] = f"Bearer {key}"
+            yield client
 
 
 def _answers(client: httpx.Client) -> bool:
@@ -119,7 +132,16 @@ def _answers(client: httpx.Client) -> bool:
 
 def refusal(answer: httpx.Response) -> RainpostError:
     """The error behind a problem document, or one that shows what came instead."""
-    kinds = (Conflict, ModelRefused, PreconditionFailed, QueueFull, Unavailable)
+    kinds = (
+        Conflict,
+        MissingScope,
+        ModelRefused,
+        PreconditionFailed,
+        QueueFull,
+        TooManyRequests,
+        Unauthenticated,
+        Unavailable,
+    )
     try:
         problem = Problem.model_validate_json(answer.content)
     except ValueError:

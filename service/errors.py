@@ -19,8 +19,13 @@ RainpostError
 │   ├── MissingChannel           missing-channel       a channel absent from a lead that is there
 │   ├── MissingValues            missing-values        NaN or bitmap holes inside the target window
 │   └── PhysicalLimit            physical-limit        values that no atmosphere has
+├── Unauthenticated              unauthenticated       no key or token, or none that holds
+├── MissingScope                 missing-scope         a key or token that does not allow this
+├── CrossSite                    cross-site            a change that another site's page asks for
+├── TooManyRequests              too-many-requests     more requests than the limit allows
 ├── ForbiddenInput               forbidden-input       a reference outside the allowed folders
 ├── TooLarge                     too-large             a body above the limit
+├── TooSlow                      too-slow              a body that comes too slowly
 ├── NotFound                     not-found             no such job, cycle, lead or product
 ├── NotAcceptable                not-acceptable        no representation of the asked media type
 ├── Conflict                     conflict              the state does not allow what was asked for
@@ -37,7 +42,9 @@ fixed: it is the problem type over HTTP (RFC 9457), the field of a log line and 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final, Self
+
+_CHALLENGE: Final = 'Bearer realm="rainpost"'
 
 
 class RainpostError(Exception):
@@ -53,8 +60,10 @@ class RainpostError(Exception):
 
     reason: ClassVar[str] = "internal-error"
     status: ClassVar[int] = 500
-    retry_after_seconds: ClassVar[int | None] = None
+    retry_after_seconds: int | None = None
     """When a client may try again; sent as ``Retry-After``."""
+    challenge: str | None = None
+    """How a client can say who it is; sent as ``WWW-Authenticate``."""
 
     def __init__(
         self, what: str, *, where: str = "", expected: str = "", got: str = "", advice: str = ""
@@ -78,7 +87,8 @@ class RainpostError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling between processes.
-        return _rebuild, (type(self), self.what, self.where, self.expected, self.got, self.advice)
+        parts = (type(self), self.what, self.where, self.expected, self.got, self.advice)
+        return _rebuild, parts, vars(self)
 
 
 def _rebuild(
@@ -200,6 +210,54 @@ class PhysicalLimit(InputError):
     reason = "physical-limit"
 
 
+class Unauthenticated(RainpostError):
+    """No key or token, or none that holds.
+
+    https://www.rfc-editor.org/rfc/rfc6750#section-3
+    """
+
+    reason = "unauthenticated"
+    status = 401
+    challenge = _CHALLENGE
+
+    def refusing(self) -> Self:
+        """The same, of a key or token that was sent."""
+        self.challenge = f'{_CHALLENGE}, error="invalid_token"'
+        return self
+
+
+class MissingScope(RainpostError):
+    """A key or token that does not allow this."""
+
+    reason = "missing-scope"
+    status = 403
+
+    def needing(self, scope: str) -> Self:
+        """The same, with the scope that would allow it."""
+        self.challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{scope}"'
+        return self
+
+
+class CrossSite(RainpostError):
+    """A change that the page of another site asks for."""
+
+    reason = "cross-site"
+    status = 403
+
+
+class TooManyRequests(RainpostError):
+    """More requests than the limit allows."""
+
+    reason = "too-many-requests"
+    status = 429
+    retry_after_seconds = 60
+
+    def after(self, seconds: int) -> Self:
+        """The same, with the time after which the next one is taken."""
+        self.retry_after_seconds = seconds
+        return self
+
+
 class ForbiddenInput(RainpostError):
     """A reference outside the allowed folders."""
 
@@ -212,6 +270,13 @@ class TooLarge(RainpostError):
 
     reason = "too-large"
     status = 413
+
+
+class TooSlow(RainpostError):
+    """A body that comes too slowly."""
+
+    reason = "too-slow"
+    status = 408
 
 
 class NotFound(RainpostError):

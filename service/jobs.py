@@ -237,6 +237,9 @@ class Jobs:
 
     def find(self, job_id: str, *, with_stages: bool = False) -> Job | None:
         """A job by its id, if there is one."""
+        if not job_id.isprintable():
+            # PostgreSQL takes no text with a null character.
+            return None
         status = DBOS.get_workflow_status(job_id)
         if status is None or status.input is None:
             return None

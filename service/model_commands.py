@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +22,7 @@ from service.model_documents import RoleDocument, role_document
 from service.model_folder import find_model
 from service.rollout import Condition, Rollout
 from service.settings import Settings
+from service.users import current_user
 
 _NONE: Final = "none"
 _SHOWN_CHANGES: Final = 10
@@ -64,24 +62,26 @@ def withdraw(options: argparse.Namespace) -> None:
     settings, role = _settings(), options.role
     with open_client(settings) as client:
         if client is not None:
-            _report(role, _answer(client.delete(f"/models/{role}", params={"by": _user()})))
+            _report(role, _answer(client.delete(f"/models/{role}", params={"by": current_user()})))
             return
     with _rollout(settings) as rollout:
-        _report(role, role_document(rollout.withdraw(role, _user()).get(role)), settings)
+        _report(role, role_document(rollout.withdraw(role, current_user()).get(role)), settings)
 
 
 def _change(role: Role, model: str | None, expected: str | None) -> None:
     settings = _settings()
     with open_client(settings) as client:
         if client is not None:
-            body: dict[str, Any] = {"model": model, "by": _user()}
+            body: dict[str, Any] = {"model": model, "by": current_user()}
             if expected is not None:
                 body["expected"] = None if expected == _NONE else expected
             _report(role, _answer(client.put(f"/models/{role}", json=body)))
             return
     condition = Condition("" if expected == _NONE else expected)
     with _rollout(settings) as rollout:
-        _report(role, role_document(rollout.choose(role, model, _user(), condition).get(role)), settings)
+        _report(
+            role, role_document(rollout.choose(role, model, current_user(), condition).get(role)), settings
+        )
 
 
 def _settings() -> Settings:
@@ -170,15 +170,6 @@ def _report(role: Role, document: RoleDocument, settings: Settings | None = None
             f"no service answers at {settings.host}:{settings.port}: written into the database, where every "
             "service that uses it finds it\n"
         )
-
-
-def _user() -> str:
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        # In a container a user may have no name.
-        name = f"user {os.getuid()}"
-    return f"{name}@{socket.gethostname()}"
 
 
 def _say(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -66,6 +67,10 @@ class ModelsDocument(BaseModel):
     changes: tuple[ChangeDocument, ...]
 
 
+PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
+"""Names of people, which have no control characters; PostgreSQL takes no null character either."""
+
+
 class RoleChange(BaseModel):
     """Which model is to have the role from now on."""
 
@@ -83,6 +88,7 @@ class RoleChange(BaseModel):
         default=None,
         min_length=1,
         max_length=200,
+        pattern=PRINTABLE,
         description="Who changes it, for the history; by default the address of the client.",
     )
 

@@ -58,7 +58,7 @@ def internal_problem(advice: str, instance: str = "") -> Problem:
 
 def http_problem(status: int, detail: str, instance: str) -> Problem:
     """A refusal by the HTTP layer, such as an unknown route or method."""
-    reason = {404: "not-found", 405: "method-not-allowed"}.get(status, f"http-{status}")
+    reason = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}.get(status, f"http-{status}")
     return Problem(
         type=_type(reason),
         title=detail,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 from typing import Any, Final
 
@@ -10,6 +12,9 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 code { font: 0.9em ui-monospace, monospace; } section { border-top: 1px solid #bbb; padding: 0.5rem 0; }
 .verb { font-weight: 700; } td, th { text-align: left; padding: 0 1rem 0 0; vertical-align: top; }
 """
+
+STYLE_HASH: Final = f"'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
+"""For a content security policy: this style and no other."""
 
 
 def render_reference(document: dict[str, Any]) -> str:
@@ -42,6 +47,11 @@ def _render_route(path: str, verb: str, route: dict[str, Any]) -> str:
         (status, f"{answer.get('description', '')} {', '.join(answer.get('content', {}))}")
         for status, answer in route.get("responses", {}).items()
     ]
+    scopes = sorted(
+        {scope for scheme in route.get("security", []) for one in scheme.values() for scope in one}
+    )
+    if scopes:
+        parts.append(f"<p>Needs a key with the scope {html.escape(', '.join(scopes))}.</p>")
     parts += [
         _render_table("Parameters", parameters),
         _render_table("Bodies", bodies),

@@ -77,7 +77,11 @@ def _resolve(uri: str, folders: tuple[Path, ...]) -> Path:
 def _path_of(uri: str) -> Path:
     if uri.startswith("/"):
         return Path(uri)
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        # Brackets that are no address, for instance.
+        raise _forbidden("only local files can be referred to", uri, ()) from None
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
         raise _forbidden("only local files can be referred to", uri, ())
     return Path(unquote(parts.path))

@@ -29,7 +29,9 @@ FOR_EVER: Final = "public, max-age=31536000, immutable"
 """The address says which bytes."""
 
 _GZIP_SUFFIX: Final = "-gzip"
-_RANGE: Final = re.compile(r"bytes=\s*(\d+-\d*|-\d+)(\s*,\s*(\d+-\d*|-\d+))*\s*")
+_RANGE: Final = re.compile(
+    r"bytes=\s*(\d{1,18}-\d{0,18}|-\d{1,18})(\s*,\s*(\d{1,18}-\d{0,18}|-\d{1,18}))*\s*"
+)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.access import open_access
+from service.api_keys import ApiKeys
 from service.artefact import Artefact
 from service.cycle_states import CycleStates
 from service.decoding import warm_up
 from service.durability import exclusive
 from service.errors import SettingsError, Unavailable
-from service.explanations import Explanations
 from service.gate import GateLimits
 from service.identity import bind
 from service.inbox import Inbox, Settling
@@ -77,9 +78,10 @@ class Runtime:
         self.settings = settings
         self.tracing = open_tracing(settings.otlp_endpoint)
         self.choices = ModelChoices(settings.ledger_database_url)
+        self.keys = ApiKeys(settings.ledger_database_url)
+        self.access = open_access(settings, self.keys)
         self.store = Store(settings.data_folder / "products")
         self.shelf = Shelf(self.store)
-        self.explanations = Explanations(settings.data_folder / "explanations")
         self.metrics = Metrics()
         self.models = Models(settings, self.choices)
         self.rollout = Rollout(settings, self.choices, self._prove)
@@ -210,6 +212,7 @@ class Runtime:
         self._ingest_watch.join()
         self.models.stop()
         self.choices.close()
+        self.keys.close()
         self.ledger.close()
         self.tracing.close()
 
@@ -278,6 +281,7 @@ class Runtime:
             bind(self.settings.data_folder, self.settings.job_database_url)
             self.ledger.open()
             self.choices.open()
+            self.keys.open()
             self._webhooks.open()
         except SQLAlchemyError as error:
             raise SettingsError(
@@ -320,6 +324,6 @@ class Runtime:
                 unusable is None,
                 f"{proven}{active.golden_difference:.1e}" if unusable is None else str(unusable),
             ),
-            Check("data_folder", writable, "writable" if writable else f"{data_folder} is not writable"),
+            Check("data_folder", writable, "writable" if writable else "not writable"),
             Check("queue", not queue, queue or "open"),
         ]

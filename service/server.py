@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import socket
+from typing import Final
 
 import uvicorn
 
 from service.app import create_app
+from service.connections import limited_connections
 from service.runtime import Runtime
+
+_MOST_HEAD_BYTES: Final = 32 * 1024
+"""Of a request; a longer one is refused."""
 
 
 class Server(uvicorn.Server):
@@ -21,12 +26,18 @@ class Server(uvicorn.Server):
         port: int = 0,
         shutdown_grace_seconds: int | None = None,
     ) -> None:
+        settings = runtime.settings
         config = uvicorn.Config(
             create_app(runtime),
             host=host,
             port=port,
             log_config=None,
-            access_log=runtime.settings.access_log,
+            access_log=settings.access_log,
+            http=limited_connections(settings.receive_timeout_seconds, settings.max_connections),
+            ws="none",
+            server_header=False,
+            forwarded_allow_ips=list(settings.trusted_proxies),
+            h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
             timeout_graceful_shutdown=shutdown_grace_seconds,
         )
         super().__init__(config)

@@ -11,8 +11,9 @@ from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from service.access_settings import AccessSettings
 from service.errors import SettingsError
 from service.signatures import key_of
 
@@ -33,7 +34,7 @@ class SettingDescription:
     meaning: str
 
 
-class Settings(BaseSettings):
+class Settings(AccessSettings):
     """Read once at the start and never changed."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")

@@ -27,14 +27,15 @@ def parse_time(text: str, *, where: str = "reference_time") -> np.datetime64:
             moment = datetime.strptime(text.ljust(12, "0"), "%Y%m%d%H%M").replace(tzinfo=UTC)
         else:
             moment = datetime.fromisoformat(text if _WITH_HOUR.fullmatch(text) else "")
-    except ValueError as error:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        # The second: in UTC it would lie before the year 1 or after 9999.
         raise RequestError(
             "not a reference time",
             where=where,
             expected="ISO 8601 with the hour, such as 2026-11-22T00:00Z, or YYYYMMDDHH",
             got=repr(text[:40]),
         ) from error
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return np.datetime64(moment.replace(tzinfo=None), "s")
 
 

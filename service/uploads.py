@@ -15,6 +15,7 @@ from service.errors import EmptyInput, RequestError, TooLarge
 from service.submission import InputFile
 
 _FIELD_LIMIT_BYTES: Final = 1024
+_MOST_FIELDS: Final = 16
 _NAME_LIMIT: Final = 150
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._+-]+")
 
@@ -160,6 +161,8 @@ class MultipartBody:
         disposition = parse_options_header(self._headers.get("content-disposition", b""))[1]
         name = disposition.get(b"name", b"").decode("utf-8", "replace")
         if b"filename" not in disposition:
+            if len(self.fields) >= _MOST_FIELDS:
+                raise TooLarge("too many form fields", expected=f"at most {_MOST_FIELDS}")
             self._field = (name, bytearray())
             return
         if len(self._files) >= self._max_files:

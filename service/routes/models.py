@@ -13,6 +13,7 @@ from service.artefact import Artefact, find_models, read_manifest
 from service.errors import ArtefactError
 from service.model_choices import Role
 from service.model_documents import (
+    PRINTABLE,
     ModelDocument,
     ModelsDocument,
     RoleChange,
@@ -24,6 +25,7 @@ from service.model_documents import (
 from service.negotiation import matches
 from service.problems import problem_of
 from service.rollout import Condition, etag_of
+from service.routes.access import signed
 from service.routes.state import Service, problem_responses
 from service.runtime import Runtime
 
@@ -36,7 +38,8 @@ IfMatch = Annotated[
 ]
 
 By = Annotated[
-    str | None, Query(min_length=1, max_length=200, description="Who changes it, for the history.")
+    str | None,
+    Query(min_length=1, max_length=200, pattern=PRINTABLE, description="Who changes it, for the history."),
 ]
 
 
@@ -94,13 +97,15 @@ async def activate(
 @router.delete(
     "/active",
     summary="Let the settings name the active model",
-    responses=problem_responses(409, 412, 422, 500, 503),
+    responses=problem_responses(400, 409, 412, 422, 500, 503),
 )
 async def withdraw_active(
     request: Request, service: Service, response: Response, by: By = None, if_match: IfMatch = None
 ) -> RoleDocument:
     """Withdraw the choice: the model of RAINPOST_MODEL becomes active, now and at later starts."""
-    return await asyncio.to_thread(_withdraw, service, "active", by or _client(request), if_match, response)
+    return await asyncio.to_thread(
+        _withdraw, service, "active", signed(request, service, by), if_match, response
+    )
 
 
 @router.get("/shadow", summary="The shadow model", responses=problem_responses(500))
@@ -128,13 +133,15 @@ async def change_shadow(
 @router.delete(
     "/shadow",
     summary="Let the settings name the shadow model",
-    responses=problem_responses(409, 412, 422, 500, 503),
+    responses=problem_responses(400, 409, 412, 422, 500, 503),
 )
 async def withdraw_shadow(
     request: Request, service: Service, response: Response, by: By = None, if_match: IfMatch = None
 ) -> RoleDocument:
     """Withdraw the choice: RAINPOST_SHADOW_MODEL says whether a model runs as shadow, and which."""
-    return await asyncio.to_thread(_withdraw, service, "shadow", by or _client(request), if_match, response)
+    return await asyncio.to_thread(
+        _withdraw, service, "shadow", signed(request, service, by), if_match, response
+    )
 
 
 def _change(
@@ -142,7 +149,7 @@ def _change(
 ) -> RoleDocument:
     expected = (change.expected or "") if "expected" in change.model_fields_set else None
     condition = Condition(expected, if_match)
-    service.rollout.choose(role, change.model, change.by or _client(request), condition)
+    service.rollout.choose(role, change.model, signed(request, service, change.by), condition)
     return _shown(service, role, to)
 
 
@@ -161,10 +168,6 @@ def _role(service: Runtime, role: Role) -> RoleDocument:
     fault = service.models.fault(role)
     problem = None if fault is None else problem_of(fault)
     return role_document(service.choices.current().get(role), problem)
-
-
-def _client(request: Request) -> str:
-    return "unknown" if request.client is None else request.client.host
 
 
 def _describe(folder: Path, service: Runtime) -> ModelDocument:

@@ -13,15 +13,14 @@ from service.edr_documents import JSON_TYPE, landing_page
 from service.negotiation import choose_media_type
 from service.representations import Body, Representation
 from service.routes.state import problem_responses
+from service.security_headers import CONTENT_SECURITY_POLICY
 
 router = APIRouter(tags=["page"])
 
 _HTML: Final = "text/html"
 _HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'; "
+    CONTENT_SECURITY_POLICY: "default-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'; "
     "frame-ancestors 'self'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
 }
 """The page asks nobody but this service, and the browser holds it to that."""
 

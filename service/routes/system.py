@@ -14,8 +14,9 @@ from service.documents import (
     ReadinessDocument,
     VersionDocument,
 )
-from service.reference_page import render_reference
+from service.reference_page import STYLE_HASH, render_reference
 from service.routes.state import Service
+from service.security_headers import CONTENT_SECURITY_POLICY
 from service.versions import dependency_versions, rainpost_version
 
 router = APIRouter(tags=["service"])
@@ -65,7 +66,11 @@ async def metrics(service: Service) -> Response:
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> HTMLResponse:
     """The routes as a page that needs nothing from elsewhere."""
-    return HTMLResponse(render_reference(request.app.openapi()))
+    policy = (
+        f"default-src 'none'; style-src {STYLE_HASH}; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+    return HTMLResponse(render_reference(request.app.openapi()), headers={CONTENT_SECURITY_POLICY: policy})
 
 
 @router.get("/openapi.json", include_in_schema=False)

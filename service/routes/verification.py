@@ -107,5 +107,5 @@ def _refuse_unknown(service: Runtime, selection: Selection) -> None:
                 f"no such {name}",
                 where=name,
                 expected=f"one of {', '.join(f'{value:g}' for value in known)}",
-                got=f"{wanted:g}",
+                got=str(wanted)[:40],
             )

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import service
+from service.__main__ import _parser
 from service.settings import Settings
 from tests.service.sample_service import running
 
@@ -70,6 +71,10 @@ def test_services_are_pinned_checked_and_not_root(name: str) -> None:
     assert re.search(r":v?\d+\.\d+(\.\d+)?(-\w+)?$", document["image"])
     assert document["healthcheck"]["test"][0] == "CMD"
     assert re.fullmatch(r"[1-9]\d*:\d+", document["user"])
+    assert document["read_only"] is True
+    assert document["cap_drop"] == ["ALL"]
+    assert document["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "pid", "network_mode", "devices"} & set(document)
     assert all(port.startswith("127.0.0.1:") for port in document.get("ports", []))
 
 
@@ -87,6 +92,24 @@ def test_the_settings_are_known() -> None:
         assert set(services()[name]["environment"]) <= known
     set_there = set(re.findall(r"\b(RAINPOST_\w+)=", DOCKERFILE.read_text()))
     assert {"RAINPOST_HOST", "RAINPOST_PROVIDER"} <= set_there <= known
+
+
+def test_image_and_composition_do_not_start_open_to_all() -> None:
+    image = dict(re.findall(r"\b(RAINPOST_\w+)=(\S+)", DOCKERFILE.read_text()))
+    assert (image["RAINPOST_HOST"], image["RAINPOST_ACCESS"]) == ("0.0.0.0", "protected")  # noqa: S104
+    for name in ("rainpost", "rainpost-gpu"):
+        environment = services()[name]["environment"]
+        assert environment["RAINPOST_ACCESS"] == "protected"
+        # Prometheus asks without a key.
+        assert environment["RAINPOST_READING"] == "public"
+
+
+def test_the_commands_at_the_head_of_the_composition_are_understood() -> None:
+    (command,) = re.findall(
+        r"^#   docker compose exec rainpost rainpost (.+)$", COMPOSE.read_text(), re.MULTILINE
+    )
+    options = _parser().parse_args(command.split())
+    assert options.scope == ["submit", "observe"]
 
 
 def test_prometheus_and_grafana_find_what_they_name() -> None:
@@ -107,7 +130,7 @@ def test_the_image_holds_what_is_copied_and_runs_without_root() -> None:
         assert all((ROOT / part).exists() for part in line.split()[:-1]), line
     assert re.search(r"^USER 10001:10001$", text, flags=re.MULTILINE)
     assert re.findall(r"^FROM runtime AS (\w+)$", text, flags=re.MULTILINE) == ["gpu", "cpu"]
-    assert set(re.findall(r'"\.\[([\w,]+)\]"', text)) == {"cpu,tracing", "gpu,tracing"}, (
+    assert set(re.findall(r'"\.\[([\w,]+)\]"', text)) == {"cpu,oidc,tracing", "gpu,oidc,tracing"}, (
         "neither training nor tests"
     )
 
@@ -134,7 +157,7 @@ def closure(name: str, extras: frozenset[str]) -> set[str]:
 
 
 def test_the_serving_image_has_no_torch() -> None:
-    serving = closure("rainpost", frozenset({"cpu", "tracing"}))
+    serving = closure("rainpost", frozenset({"cpu", "oidc", "tracing"}))
     assert {"onnxruntime", "dbos", "eccodes"} <= serving
     assert not {"torch", "onnxscript", "numba", "pytest"} & serving
     assert "torch" in closure("rainpost", frozenset({"training"})), "the search finds it where it is"

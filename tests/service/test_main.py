@@ -35,7 +35,17 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    for command in ("serve", "correct", "status", "audit", "inspect", "models", "settings", "metrics"):
+    for command in (
+        "serve",
+        "correct",
+        "status",
+        "audit",
+        "inspect",
+        "models",
+        "keys",
+        "settings",
+        "metrics",
+    ):
         assert f"\n    {command} " in text
     with pytest.raises(SystemExit):
         main(["correct", "--help"])

@@ -55,6 +55,28 @@ def test_parts_arrive_unchanged_however_they_are_cut(folder: Path, step: int) ->
     assert body.fields == {"reference_time": "2026112200"}
 
 
+def test_form_fields_are_few(folder: Path) -> None:
+    """Each would be kept in memory, and a body may have eight gigabytes of them."""
+    few = whole(*(part(b"x", f"field {number}", None) for number in range(16)))
+    body = feed(open_body(folder, CONTENT_TYPE, 8), few, 4096)
+    body.finish()
+    assert len(body.fields) == 16
+    many = whole(*(part(b"x", f"field {number}", None) for number in range(17)))
+    with pytest.raises(TooLarge, match="at most 16"):
+        feed(open_body(folder, CONTENT_TYPE, 8), many, 4096)
+
+
+@pytest.mark.parametrize("step", [1, 4096])
+def test_the_head_of_a_part_is_short(folder: Path, step: int) -> None:
+    """Without a limit it would be kept in memory too."""
+    head = f"--{BOUNDARY}\r\nContent-Disposition: form-data; name=".encode() + b"a" * 20_000
+    with pytest.raises(RequestError, match="header size"):
+        feed(open_body(folder, CONTENT_TYPE, 8), head, step)
+    heads = f"--{BOUNDARY}\r\n".encode() + b"X: y\r\n" * 1000
+    with pytest.raises(RequestError, match="header count"):
+        feed(open_body(folder, CONTENT_TYPE, 8), heads, step)
+
+
 @pytest.mark.parametrize(
     "content_type", ["", "application/octet-stream", "application/x-www-form-urlencoded"]
 )

@@ -22,14 +22,15 @@ from service.errors import ArtefactError, DigestMismatch, InputError, NotFound
 from service.inference import Inference
 from service.product import Provenance, build_product, write_product
 from service.product_comparison import Comparison, compare_products
-from service.settings import Provider
+from service.settings import Provider, Settings
 from service.shelf import NETCDF_LOCK
-from service.store import Record
-from service.times import iso_time
+from service.store import Record, Store
+from service.times import iso_time, parse_time
 from service.versions import rainpost_version
 
 CODE_ATTRIBUTES: Final = frozenset({"code_version", "source", "history"})
 """Global attributes that name the version of the code."""
+LATEST: Final = "latest"
 PROVIDER_ATTRIBUTES: Final = frozenset({"execution_provider"})
 _PROVIDERS: Final[dict[str, Provider]] = {
     "CPUExecutionProvider": "cpu",
@@ -223,3 +224,26 @@ def recompute(
         again = Path(folder) / "again.nc"
         write_product(dataset, again)
         return compare_products(product, again, ignored)
+
+
+def find_product(settings: Settings, text: str, revision: int | None) -> Path:
+    """A file, or the product of a cycle in the data folder: its newest revision unless one is named.
+
+    Raises ``NotFound`` and ``RequestError``.
+    """
+    path = Path(text)
+    if path.suffix == ".nc" or path.exists():
+        if not path.is_file():
+            raise NotFound("no such product", where=text)
+        return path
+    products = settings.data_folder / "products"
+    if not products.is_dir():
+        raise NotFound("no product was published here", where=f"RAINPOST_DATA_FOLDER, {settings.data_folder}")
+    store = Store(products)
+    time = store.latest() if text == LATEST else parse_time(text, where="PRODUCT")
+    return store.product_path(store.record(time, revision))
+
+
+def kept_uploads(settings: Settings) -> list[Path]:
+    """Folders of uploads that the service still has."""
+    return sorted((settings.data_folder / "work" / "jobs").glob("*/inputs"))

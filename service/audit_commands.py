@@ -16,33 +16,31 @@ from service.audit import (
     check_published,
     find_artefact,
     find_inputs,
+    find_product,
+    kept_uploads,
     recompute,
 )
 from service.commands import progress
-from service.errors import NotFound
 from service.inference import Inference
 from service.product_comparison import Comparison
 from service.settings import Settings
-from service.store import Store
-from service.times import iso_time, parse_time
+from service.times import iso_time
 
 DIFFERENT: Final = 3
 """Exit status where the product does not come out again."""
-
-LATEST: Final = "latest"
 
 
 def audit(options: argparse.Namespace) -> int:
     """Recompute a product from its inputs and compare; 0 where it is the same, 3 where it is not."""
     settings = Settings.load()
-    product = _product(settings, options.product, options.revision)
+    product = find_product(settings, options.product, options.revision)
     check_published(product)
     origin = ProductOrigin.read(product)
     if not options.any_code:
         check_code(origin)
     artefact = find_artefact(settings.models_folder, origin)
     with progress(f"looking for {len(origin.provenance.inputs)} inputs"):
-        inputs = find_inputs(origin, [*options.files, *_kept_uploads(settings)])
+        inputs = find_inputs(origin, [*options.files, *kept_uploads(settings)])
     with progress(f"loading {artefact.identity}"):
         inference = Inference(artefact, options.provider or origin.provider, settings.threads)
     ignored = CODE_ATTRIBUTES if options.any_code else frozenset()
@@ -71,23 +69,3 @@ def report(product: Path, origin: ProductOrigin, found: Comparison) -> Iterator[
         for one in found.differences:
             lead = "-" if one.lead_hours is None else one.lead_hours
             yield f"  {one.variable:<{width}}  {lead:>4}  {one.values:>6}  {one.largest:.3g}"
-
-
-def _product(settings: Settings, text: str, revision: int | None) -> Path:
-    """A file, or the product of a cycle in the data folder."""
-    path = Path(text)
-    if path.suffix == ".nc" or path.exists():
-        if not path.is_file():
-            raise NotFound("no such product", where=text)
-        return path
-    products = settings.data_folder / "products"
-    if not products.is_dir():
-        raise NotFound("no product was published here", where=f"RAINPOST_DATA_FOLDER, {settings.data_folder}")
-    store = Store(products)
-    time = store.latest() if text == LATEST else parse_time(text, where="PRODUCT")
-    return store.product_path(store.record(time, revision))
-
-
-def _kept_uploads(settings: Settings) -> list[Path]:
-    """Folders of uploads that the service still has."""
-    return sorted((settings.data_folder / "work" / "jobs").glob("*/inputs"))

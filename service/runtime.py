@@ -19,6 +19,7 @@ from service.cycle_states import CycleStates
 from service.decoding import warm_up
 from service.durability import exclusive
 from service.errors import SettingsError, Unavailable
+from service.explanations import Explanations
 from service.gate import GateLimits
 from service.identity import bind
 from service.inbox import Inbox, Settling
@@ -82,6 +83,7 @@ class Runtime:
         self.access = open_access(settings, self.keys)
         self.store = Store(settings.data_folder / "products")
         self.shelf = Shelf(self.store)
+        self.explanations = Explanations(settings.data_folder / "explanations")
         self.metrics = Metrics()
         self.models = Models(settings, self.choices)
         self.rollout = Rollout(settings, self.choices, self._prove)

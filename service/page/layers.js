@@ -1,9 +1,11 @@
 // The layers that a forecaster chooses from, and how each comes from what the service stores.
 
-import { CLASSES, DIFFERENCE, OUTCOMES, PROBABILITY, RAIN, RARE_PROBABILITY } from "./palettes.js";
+import { CLASSES, DIFFERENCE, OUTCOMES, PROBABILITY, RAIN, RARE_PROBABILITY, RELEVANCE } from "./palettes.js";
 import { text } from "./texts.js";
 
 export const LAYERS = ["rain", "heavy", "class", "raw", "observed", "difference", "hits", "raw_hits"];
+// Beside them where there is an explanation of a cell.
+export const WHY = "why";
 const WITH_OBSERVATION = new Set(["observed", "difference", "hits", "raw_hits"]);
 
 const PALETTES = {
@@ -15,6 +17,7 @@ const PALETTES = {
   difference: DIFFERENCE,
   hits: OUTCOMES,
   raw_hits: OUTCOMES,
+  why: RELEVANCE,
 };
 
 export function paletteOf(layer) {
@@ -29,6 +32,10 @@ export function comparesHits(layer) {
 export function absence(product, layer, leadIndex) {
   const lead = product.document.leads[leadIndex];
   if (!lead.present && layer !== "observed") return "lead_missing";
+  if (layer === WHY) {
+    if (!product.explained) return "why_none";
+    return product.explained.explanation.lead_hours === lead.lead_hours ? null : "why_other_lead";
+  }
   if (WITH_OBSERVATION.has(layer) && !product.hasObservation(leadIndex)) return "no_observation";
   return null;
 }
@@ -45,6 +52,8 @@ export function unitOf(product, layer, threshold) {
     case "class":
       if (low.decision_probability === null) return text("unit_class_likely");
       return text("unit_class", { rain: percent(low.decision_probability), heavy: percent(high.decision_probability) });
+    case WHY:
+      return text("unit_why", whyWords(product));
     case "difference":
       return text("unit_difference");
     case "hits":
@@ -59,6 +68,7 @@ export function unitOf(product, layer, threshold) {
 // {integers, step, missing} of one lead: what palettes.indexer takes. Missing is null in the integers' place.
 export async function valuesOf(product, layer, leadIndex, threshold) {
   const names = product.probabilityNames;
+  if (layer === WHY) return product.explanationValues();
   if (layer === "difference") {
     const [raw, observed] = await Promise.all([product.layer("raw"), product.layer("observed")]);
     const [ours, seen] = [product.slice(raw.values, leadIndex), product.slice(observed.values, leadIndex)];
@@ -92,13 +102,23 @@ function outcomes(product, layer, leadIndex, threshold, forecast, observed) {
   return { integers, step: 1, missing };
 }
 
+// What the explanation that is chosen is of, for sentences about it.
+export function whyWords(product) {
+  if (!product.explained) return { what: "", lead: "", latitude: "", longitude: "", depth: "" };
+  const { explanation, depth } = product.explained;
+  const classes = product.document.classes;
+  const what = text(CLASSES.keys[classes.indexOf(explanation.class_name)] ?? explanation.class_name);
+  const place = { latitude: explanation.latitude.toFixed(2), longitude: explanation.longitude.toFixed(2) };
+  return { what, lead: explanation.lead_hours, depth: text(`depth_${depth.replace(" ", "_")}`), ...place };
+}
+
 // One value as text: for the readout under the pointer.
 export function describe(layer, values, cell) {
   const integer = values.integers[cell];
   if (integer === values.missing) return text("no_value");
   const palette = PALETTES[layer];
   if (palette.keys) return text(palette.keys[integer]);
-  if (layer === "rain" || layer === "heavy") return percent(integer * values.step);
+  if (layer === "rain" || layer === "heavy" || layer === WHY) return percent(integer * values.step);
   const amount = integer * values.step;
   return `${layer === "difference" && amount > 0 ? "+" : ""}${amount.toFixed(1)} mm`;
 }

@@ -20,7 +20,7 @@ function names(palette) {
 }
 
 function steps(palette, layer) {
-  const isProbability = layer === "rain" || layer === "heavy";
+  const isProbability = layer === "rain" || layer === "heavy" || layer === "why";
   const shown = palette.levels.map((level) => String(isProbability ? Math.round(100 * level) : level));
   return palette.colours.map((colour, index) => {
     const [low, high] = palette.diverging ? [shown[index - 1], shown[index]] : [shown[index], shown[index + 1]];

@@ -2,7 +2,7 @@
 
 import { readAddress, writeAddress } from "./address.js";
 import { drawCycles, drawRevisions, showEntry } from "./cycles.js";
-import { LAYERS, absence, comparesHits, describe, paletteOf, unitOf, valuesOf } from "./layers.js";
+import { LAYERS, WHY, absence, comparesHits, describe, paletteOf, unitOf, valuesOf, whyWords } from "./layers.js";
 import { drawLegend } from "./legend.js";
 import { listen } from "./live.js";
 import { RainMap, Viewport } from "./map.js";
@@ -124,6 +124,11 @@ async function showProduct(referenceTime, revision) {
   const [product, cycle] = await Promise.all([Product.load(referenceTime, revision, state.product, [state.layer, state.beside]), getDocument(`/cycles/${referenceTime}`)]);
   if (drawing !== state.drawing) return;
   const { reference_time: found } = product.document;
+  await product.loadExplanations();
+  if (drawing !== state.drawing) return;
+  const { explained } = state.product ?? {};
+  if (explained) product.explain(explained.explanation.name, explained.depth);
+  else product.explain(state.wantedWhy, state.wantedDepth);
   state.product = product;
   // Between two answers another cycle may have become the latest.
   state.cycle = cycle.reference_time === found ? cycle : await getDocument(`/cycles/${found}`);
@@ -154,6 +159,7 @@ function showFacts() {
   at("training").textContent = text("trained", { model: `${facts.model.name}-${facts.model.version}`, statement: facts.statement });
   options(at("threshold"), facts.thresholds.map(({ threshold_mm: mm }) => [String(mm), `${mm} mm`]));
   at("threshold").value = String(state.threshold);
+  showWhy();
   const slider = at("lead");
   slider.max = String(facts.leads.length - 1);
   at("leads").replaceChildren(...facts.leads.map((lead) => {
@@ -164,6 +170,40 @@ function showFacts() {
     item.append(hours, localClock(lead.valid_time));
     return item;
   }));
+}
+
+// The explanations of single cells, where there are any.
+function showWhy() {
+  const { product } = state;
+  const { explained, explanations } = product;
+  at("why").hidden = explanations.length === 0;
+  const labels = explanations.map((explanation) => {
+    product.explained = { explanation, depth: explanation.depths[0] };
+    return [explanation.name, text("why_cell", whyWords(product))];
+  });
+  product.explained = explained;
+  options(at("why-cell"), [["", text("nothing")], ...labels]);
+  at("why-cell").value = explained?.explanation.name ?? "";
+  const depths = explained?.explanation.depths ?? [];
+  options(at("why-depth"), depths.map((depth) => [depth, text(`depth_${depth.replace(" ", "_")}`)]));
+  at("why-depth").value = explained?.depth ?? "";
+  at("why-depth").disabled = !explained;
+  if (!explained && state.layer === WHY) state.layer = "rain";
+}
+
+// Show an explanation: its lead, its cell, and the map of what speaks for its class.
+function chooseWhy(name, depth) {
+  const { product } = state;
+  product.explain(name, depth);
+  if (product.explained) {
+    const { lead_hours: lead, latitude, longitude } = product.explained.explanation;
+    state.leadIndex = product.document.leads.findIndex((one) => one.lead_hours === lead);
+    state.layer = WHY;
+    choosePosition(latitude.toFixed(4), longitude.toFixed(4));
+  }
+  showWhy();
+  showLayerChoice();
+  guarded(showLayers);
 }
 
 async function showLayers() {
@@ -387,6 +427,8 @@ function remember() {
     revision: !facts || facts.revision === state.cycle.revision ? null : facts.revision,
     lead: facts?.leads[state.leadIndex].lead_hours,
     layer: state.layer,
+    why: state.layer === WHY ? state.product?.explained?.explanation.name : null,
+    depth: state.layer === WHY ? state.product?.explained?.depth : null,
     beside: state.beside || "none",
     lat: state.position?.latitude,
     lon: state.position?.longitude,
@@ -425,6 +467,8 @@ function connect() {
     state.beside = event.target.value;
     guarded(showLayers);
   });
+  at("why-cell").addEventListener("change", (event) => chooseWhy(event.target.value, at("why-depth").value));
+  at("why-depth").addEventListener("change", (event) => chooseWhy(at("why-cell").value, event.target.value));
   at("threshold").addEventListener("change", (event) => {
     state.threshold = Number(event.target.value);
     guarded(showLayers);
@@ -443,7 +487,8 @@ function connect() {
 
 async function start() {
   const wanted = readAddress();
-  state.layer = LAYERS.includes(wanted.layer) ? wanted.layer : state.layer;
+  state.layer = LAYERS.includes(wanted.layer) || (wanted.layer === WHY && wanted.why) ? wanted.layer : state.layer;
+  [state.wantedWhy, state.wantedDepth] = [wanted.why, wanted.depth];
   if (wanted.beside !== undefined) state.beside = LAYERS.includes(wanted.beside) ? wanted.beside : "";
   else if (matchMedia("(max-width: 760px)").matches) state.beside = "";
   state.wantedLead = wanted.lead;

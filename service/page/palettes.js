@@ -28,6 +28,13 @@ export const DIFFERENCE = {
   diverging: true,
 };
 
+// Relative to the largest value: a pattern, and no amount.
+export const RELEVANCE = {
+  levels: [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
+  colours: ["#f1eaf6", "#e0d2ec", "#cdb8e0", "#b99dd4", "#a582c7", "#9168ba", "#7d4eac", "#69359c", "#521f85", "#390a66"],
+  open: true,
+};
+
 export const CLASSES = {
   keys: ["no_rain_class", "rain_class", "heavy_class"],
   colours: [null, "#5aa6dc", "#c4401c"],

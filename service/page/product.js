@@ -19,6 +19,33 @@ export class Product {
     this.document = document;
     this.cells = document.grid.rows * document.grid.columns;
     this._layers = new Map();
+    // {step, missing, explanations} of single cells; most often there is none.
+    this.explanations = [];
+    this.explained = null;
+  }
+
+  async loadExplanations() {
+    const { reference_time: time, revision, sha256 } = this.document;
+    const found = await getDocument(`/cycles/${time}/explanations?revision=${revision}`);
+    if (found.sha256 !== sha256) return;
+    this.packing = { step: found.step, missing: found.missing };
+    this.explanations = found.explanations;
+  }
+
+  // Choose what the layer of explanations shows; null for nothing.
+  explain(name, depth) {
+    const explanation = this.explanations.find((one) => one.name === name);
+    const known = explanation && (explanation.depths.includes(depth) ? depth : explanation.depths.at(-1));
+    this.explained = explanation ? { explanation, depth: known } : null;
+  }
+
+  // {integers, step, missing} of the explanation that is chosen.
+  async explanationValues() {
+    const { explanation, depth } = this.explained;
+    const answer = await fetch(explanation.href);
+    if (!answer.ok) throw new Error(`${explanation.href}: ${answer.status}`);
+    const values = new Uint8Array(await answer.arrayBuffer());
+    return { integers: this.slice(values, explanation.depths.indexOf(depth)), ...this.packing };
   }
 
   // previous: what was shown before, of which all that is the same is kept. wanted: names of layers to fetch at

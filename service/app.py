@@ -36,6 +36,7 @@ from service.routes import (
     submissions,
     system,
     verification,
+    wms,
 )
 from service.routes.access import authorise, declare_security
 from service.runtime import Runtime
@@ -81,6 +82,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         layers,
         edr,
         explanations,
+        wms,
         events,
         inbox,
         observations,

@@ -47,6 +47,8 @@ PRODUCT = "/cycles/CYCLE/product"
 INSTANCE = "/collections/precipitation/instances/CYCLE"
 PLACE = "coords=POINT(126 38)"
 JSON = "application/json"
+WMS = "/wms?SERVICE=WMS&VERSION=1.3.0"
+MAP = "LAYERS=raw&STYLES=&CRS=CRS:84&BBOX=120,30,135,45&WIDTH=64&HEIGHT=64&FORMAT=image/png"
 FORMS = (
     Form(PRODUCT, NETCDF, fixed=FOR_EVER, gzip=False),
     Form("/cycles/CYCLE/revisions/1.nc", NETCDF, asked=FOR_EVER, gzip=False),
@@ -62,6 +64,10 @@ FORMS = (
     Form(f"{INSTANCE}/cube?bbox=100,0,150,80", NETCDF, NETCDF, fixed=FOR_A_DAY, gzip=False),
     Form(INSTANCE, JSON),
     Form("/collections", JSON),
+    Form(f"{WMS}&REQUEST=GetCapabilities", "text/xml; charset=utf-8"),
+    Form(f"{WMS}&REQUEST=GetMap&{MAP}", "image/png", gzip=False),
+    Form(f"{WMS}&REQUEST=GetFeatureInfo&{MAP}&QUERY_LAYERS=raw&I=4&J=4", JSON),
+    Form(f"{WMS}&REQUEST=GetLegendGraphic&LAYER=raw", "image/png", gzip=False),
     Form("/conformance", JSON),
     Form("/", JSON),
     Form("/", "text/html; charset=utf-8", "text/html"),

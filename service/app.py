@@ -37,6 +37,7 @@ from service.routes import (
     system,
     verification,
     wms,
+    zarr_stores,
 )
 from service.routes.access import authorise, declare_security
 from service.runtime import Runtime
@@ -79,6 +80,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         cycles,
         products,
         revisions,
+        zarr_stores,
         layers,
         edr,
         explanations,

@@ -64,14 +64,19 @@ def capabilities(dataset: xr.Dataset | None, times: Times, address: str) -> byte
         _link(_add(_add(_add(operation, "DCPType"), "HTTP"), "Get"), f"{address}?")
     _add(_add(capability, "Exception"), "Format", "XML")
     _layers(capability, dataset, times, address)
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return _written(root)
 
 
 def exception_report(error: WmsError) -> bytes:
     """Table E.1 and its document."""
     root = ET.Element("ServiceExceptionReport", {"version": VERSION, "xmlns": EXCEPTION_NAMESPACE})
     _add(root, "ServiceException", str(error), **({"code": error.code} if error.code else {}))
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return _written(root)
+
+
+def _written(root: ET.Element) -> bytes:
+    content: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return content
 
 
 def _layers(capability: ET.Element, dataset: xr.Dataset | None, times: Times, address: str) -> None:

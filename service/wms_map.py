@@ -40,9 +40,9 @@ def layer_values(dataset: xr.Dataset, layer: Layer, lead: int) -> NDArray[np.flo
     if layer.name == CLASS_LAYER:
         return np.asarray(called_class(dataset)[lead])
     if layer.kind == "rain":
-        return dataset[RAW_PRECIPITATION].values[lead].astype(np.float64)
+        return np.asarray(dataset[RAW_PRECIPITATION].values[lead], np.float64)
     place = _thresholds(dataset).index(layer.threshold_mm or 0.0)
-    return dataset[EXCEEDANCE].values[place, lead].astype(np.float64)
+    return np.asarray(dataset[EXCEEDANCE].values[place, lead], np.float64)
 
 
 def draw_map(dataset: xr.Dataset, asked: MapRequest, lead: int) -> bytes:

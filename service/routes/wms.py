@@ -121,7 +121,7 @@ def _feature_info(request: Request, service: Runtime, parameters: Mapping[str, s
     here = dataset.isel(lead=lead)
     document = {
         "reference_time": record.reference_time,
-        "time": iso_time(here["time"].values.astype("datetime64[s]")),
+        "time": iso_time(np.datetime64(here["time"].values.astype("datetime64[s]").item(), "s")),
         "model": record.origin.model.identity,
         "values": values,
         "comment": dataset.attrs["comment"],

@@ -290,6 +290,7 @@ def test_the_documentation_lists_every_route(client: ServiceClient) -> None:
         "/cycles/{reference_time}/layers",
         "/cycles/{reference_time}/layers/{layer}",
         "/cycles/{reference_time}/map",
+        "/cycles/{reference_time}/revisions/{revision}.zarr/{key}",
         "/wms",
         "/conformance",
         "/collections",

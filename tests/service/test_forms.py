@@ -52,6 +52,8 @@ MAP = "LAYERS=raw&STYLES=&CRS=CRS:84&BBOX=120,30,135,45&WIDTH=64&HEIGHT=64&FORMA
 FORMS = (
     Form(PRODUCT, NETCDF, fixed=FOR_EVER, gzip=False),
     Form("/cycles/CYCLE/revisions/1.nc", NETCDF, asked=FOR_EVER, gzip=False),
+    Form("/cycles/CYCLE/revisions/1.zarr/zarr.json", JSON),
+    Form("/cycles/CYCLE/revisions/1.zarr/most_likely_class/c/0/0/0", "application/octet-stream", gzip=False),
     Form(PRODUCT, GRIB2, GRIB2, fixed=FOR_A_DAY, gzip=False),
     Form(f"{PRODUCT}?lead=3", GRIB2, GRIB2, fixed=FOR_A_DAY, gzip=False),
     Form(f"{PRODUCT}?lead=3", GEOTIFF, "image/tiff", fixed=FOR_A_DAY, gzip=False),

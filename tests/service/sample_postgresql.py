@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sql
@@ -49,6 +50,42 @@ def postgresql() -> Iterator[str]:
             call("pg_ctl", "stop", "--silent", "-m", "immediate")
     finally:
         shutil.rmtree(folder)
+
+
+def stop_server(server: str) -> None:
+    """End the server of a URL as a loss of power would, connections and all."""
+    command: list[str | Path] = [_programs() / "pg_ctl", "stop", "--silent", "-m", "immediate", *_of(server)]
+    subprocess.run(command, check=True, **_as(server))
+
+
+def start_server(server: str) -> None:
+    """Begin again with the data that are there."""
+    folder = _folder(server)
+    options = f"-c listen_addresses='' -c fsync=off -k {folder}"
+    command: list[str | Path] = [
+        _programs() / "pg_ctl",
+        "start",
+        "--wait",
+        "--silent",
+        "-l",
+        folder / "log",
+        "-o",
+        options,
+    ]
+    subprocess.run([*command, *_of(server)], check=True, **_as(server))
+
+
+def _folder(server: str) -> Path:
+    return Path(server.partition("?host=")[2])
+
+
+def _of(server: str) -> list[str]:
+    return ["-D", str(_folder(server) / "data")]
+
+
+def _as(server: str) -> dict[str, Any]:
+    user = _OTHER_USER if os.geteuid() == 0 else None
+    return {"user": user, "cwd": _folder(server), "stdout": subprocess.DEVNULL}
 
 
 def _programs() -> Path:

@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.accelerator import Accelerator
 from service.artefact import Artefact, find_models
 from service.errors import (
     ArtefactError,
@@ -154,7 +155,9 @@ class Models:
         with self._loading:
             if (known := self._known(artefact.sha256)) is not None:
                 return known
-            loaded = Inference(artefact, self._settings.provider, self._settings.threads)
+            settings = self._settings
+            accelerator = Accelerator.chosen(settings.accelerator, settings.accelerator_sha256)
+            loaded = Inference(artefact, settings.provider, settings.threads, accelerator)
             with self._lock:
                 self._loaded[artefact.sha256] = loaded
                 while len(self._loaded) > _KEPT:

@@ -78,6 +78,7 @@ def build(order: Order, out: Path, client: Client | None) -> Outcome:
         InputError: a folder that is missing or without files, an archive that holds something else, or
             nothing that can be used.
     """
+    # Before the archive is made, which would else be left empty.
     forecast_files, observation_files = _files(order.cycles), _files(order.qpe)
     window = order.specification.window
     header = Header(
@@ -86,13 +87,26 @@ def build(order: Order, out: Path, client: Client | None) -> Outcome:
         specification=order.specification,
         provenance={"made_by": "training.archive"},
     )
-    writer = ArchiveWriter(out, header, (window.ny, window.nx))
+    with ArchiveWriter(out, header, (window.ny, window.nx)) as writer:
+        omissions = _add(writer, order, forecast_files, observation_files, report_path(out), client)
+        return Outcome(writer.finish(), writer.reference_times, tuple(omissions))
+
+
+def _add(
+    writer: ArchiveWriter,
+    order: Order,
+    forecast_files: list[Path],
+    observation_files: list[Path],
+    report: Path,
+    client: Client | None,
+) -> list[Omission]:
+    """Adds what the archive does not have yet; what was left out, now and before."""
     forecasts = _looks(client, look_at_forecast, forecast_files, "forecast file")
     observations = _looks(
         client, LookAtObservation(order.specification), observation_files, "observation file"
     )
     cycles = matched(forecasts, observations, order.specification)
-    archived, report = writer.reference_times, report_path(out)
+    archived = writer.reference_times
     kept = _kept(report, archived)
     omissions = [*_unused(forecasts, observations), *kept, *_too_late(cycles, archived, kept)]
     _write(report, omissions)
@@ -114,7 +128,7 @@ def build(order: Order, out: Path, client: Client | None) -> Outcome:
             got=f"{len(cycles)} cycles; first: {omissions[0].message}" if omissions else "no field at all",
             advice=f"see {report}",
         )
-    return Outcome(writer.finish(), writer.reference_times, tuple(omissions))
+    return omissions
 
 
 def _files(folder: Path) -> list[Path]:

@@ -10,13 +10,16 @@ samples that are whole: it is written last, so that a writer that is killed at a
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import shutil
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Self
 
 import numpy as np
 import zarr
@@ -127,7 +130,7 @@ class Archive:
 
 
 class ArchiveWriter:
-    """An archive to append to; one writer at a time.
+    """An archive to append to; its ``with`` block, or the process, keeps other writers away until it ends.
 
     Args:
         path: the archive; made if there is none.
@@ -139,10 +142,11 @@ class ArchiveWriter:
         reference_times: of their cycles, in order.
 
     Raises:
-        InputError: the archive holds something else.
+        InputError: the archive holds something else, or is being written.
     """
 
     def __init__(self, path: Path, header: Header, field_shape: tuple[int, int]) -> None:
+        self._close = weakref.finalize(self, os.close, _lock(path))
         if not path.exists():
             _create(path, header, field_shape)
         self._group, attributes = _open(path, "r+")
@@ -156,6 +160,12 @@ class ArchiveWriter:
                 advice="give the same options, or another archive",
             )
         self.committed = int(attributes[COMMITTED])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
 
     @property
     def reference_times(self) -> NDArray[np.datetime64]:
@@ -244,9 +254,28 @@ def _layout(channels: int, field_shape: tuple[int, int]) -> dict[str, _Array]:
     }
 
 
+def _lock(path: Path) -> int:
+    """A descriptor that keeps other writers away as long as it is open.
+
+    Raises:
+        InputError: another writer has it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise InputError(
+            "The archive is being written by another process",
+            where=str(path),
+            advice="two writers would take samples from one another: wait until it is done, or end it",
+        ) from error
+    return descriptor
+
+
 def _create(path: Path, header: Header, field_shape: tuple[int, int]) -> None:
     """Makes an empty archive, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     group = zarr.create_group(temporary, zarr_format=3)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.cycle import assemble
 from service.errors import InputError
+from service.memory import keep_freed_memory
 from service.specification import Window
 from training.archive_store import ArchiveWriter, CycleSamples, Header
 from training.domain import LEADS_HOURS, WHOLE_GRID, WINDOW, specification
@@ -128,7 +129,7 @@ def _simulated(tasks_left: list[Task], processes: int) -> Iterator[Iterable[Cycl
     if processes == 1:
         yield map(_work, tasks_left)
         return
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, keep_freed_memory) as pool:
         yield pool.imap(_work, tasks_left)
 
 
@@ -146,14 +147,14 @@ def build(path: Path, plan: Plan, *, window: Window = WINDOW, processes: int = 2
         specification=specification(window=window),
         provenance={"made_by": "training.dataset", "plan": plan.model_dump(mode="json")},
     )
-    archive = ArchiveWriter(path, header, (window.ny, window.nx))
-    done = archive.committed // plan.leads_per_cycle
-    progress = Progress("cycles", len(everything), "cycles", done=done)
-    with _simulated(everything[done:], processes) as simulated:
-        for samples in simulated:
-            archive.append(samples)
-            progress.advance()
-    archive.finish()
+    with ArchiveWriter(path, header, (window.ny, window.nx)) as archive:
+        done = archive.committed // plan.leads_per_cycle
+        progress = Progress("cycles", len(everything), "cycles", done=done)
+        with _simulated(everything[done:], processes) as simulated:
+            for samples in simulated:
+                archive.append(samples)
+                progress.advance()
+        archive.finish()
     return Split(DataSettings(archive=path), "train").description
 
 

@@ -109,12 +109,12 @@ def build(path: Path, forecast: str, observed: str, out: Path) -> str:
             "times": f"ordinals {STEP_HOURS} h apart, not dates",
         },
     )
-    writer = ArchiveWriter(out, header, (raw_mm.shape[1], raw_mm.shape[2]))
-    for number in range(writer.committed, len(raw_mm)):
-        time = FIRST_TIME + np.timedelta64(STEP_HOURS * number, "h")
-        inputs = continued(raw_mm[number])[None, None]
-        writer.append(CycleSamples(time, (STEP_HOURS,), inputs, rain_mm[number : number + 1]))
-    return writer.finish()
+    with ArchiveWriter(out, header, (raw_mm.shape[1], raw_mm.shape[2])) as writer:
+        for number in range(writer.committed, len(raw_mm)):
+            time = FIRST_TIME + np.timedelta64(STEP_HOURS * number, "h")
+            inputs = continued(raw_mm[number])[None, None]
+            writer.append(CycleSamples(time, (STEP_HOURS,), inputs, rain_mm[number : number + 1]))
+        return writer.finish()
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
-from types import MappingProxyType
 from typing import Final
 
 from matplotlib.figure import Figure
@@ -14,12 +13,11 @@ from matplotlib.figure import Figure
 from service.channels import THRESHOLDS_MM
 from service.errors import InputError
 from training import figures, illustrations, result_tables
-from training.archive_store import Archive
 from training.evaluation import SCORES, read_evaluation
 from training.figures import LeadScores, Learning
 from training.result_tables import TUNED, Line
 from training.results import Result, Results, read_results, write_results
-from training.rows import ARCHIVE, BASELINES, CEILING, PAIRS, RUNS, WHOLE_GRID, WIDTHS, Part, folder
+from training.rows import ARCHIVE, BASELINES, CEILING, RUNS, WIDTHS, Part, folder
 from training.samples import DataSettings, Split
 
 PACKAGE: Final = Path(__file__).parent
@@ -128,61 +126,53 @@ REAL: Final = (
 )
 
 
-def gather(
-    part: Part, path: Path, archive: Path, archives: Mapping[str, Path] = MappingProxyType({})
-) -> Results:
+def gather(part: Part, path: Path) -> Results:
     """Adds the scores of all runs to those already in the file, and returns all.
 
-    Runs take the place of older scores of the same row, seed and fold. Scores on other data than the newest
-    are refused: they cannot stand in one table.
+    Runs take the place of older scores of the same row, seed and fold. Scores against other observations are
+    refused: they cannot stand in one table.
 
     Args:
         part: of the runs.
         path: of the file.
-        archive: what was scored on. archives: by row, where it is another one with the same observations.
 
     Raises:
-        InputError: scores of different data.
+        InputError: scores against different observations.
     """
     found = {_key(result): result for result in read_results(path)}
     for file in sorted((RUNS / part).glob("**/scores*.json")):
         result = Result(row=_row_of(part, file), evaluation=read_evaluation(file.parent, file.name))
         found[_key(result)] = result
-    for scored_on in {archive, *archives.values()}:
-        rows = {key: result for key, result in found.items() if archives.get(key[0], archive) == scored_on}
-        if rows and scored_on.exists():
-            _check_digest(rows, Archive(scored_on).digest, f"{path}, scored on {scored_on}")
-    _check_observed(found, archives, path)
+    _check_observed(found, path)
     write_results(found.values(), path)
     return Results(found.values())
 
 
-def _check_digest(found: Mapping[Key, Result], digest: str, where: str) -> None:
-    other = [key for key, result in found.items() if result.evaluation.data_digest != digest]
+def _check_observed(found: Mapping[Key, Result], path: Path) -> None:
+    """All rows, or all of a fold, must have the samples, days, cells and events of the first.
+
+    The digest of the data may differ: simulating a plan again on another machine, or with other numbers of
+    threads, gives the same rain and other last bits of the fields.
+    """
+    first: dict[int | None, tuple[object, ...]] = {}
+    other = [
+        key
+        for key, result in found.items()
+        if first.setdefault(key[2], _observed(result)) != _observed(result)
+    ]
     if other:
         raise InputError(
-            "Scores of other data",
-            where=f"{where}: {', '.join(str(key) for key in other[:3])}",
-            expected=f"all scored on the data with the digest {digest[:16]}",
-            advice="score these runs again, or take them out of the file",
-        )
-
-
-def _check_observed(found: Mapping[Key, Result], archives: Mapping[str, Path], path: Path) -> None:
-    """Rows of other archives must have the days, cells and events of the others."""
-    observed = {
-        key: (one.days, one.leads_hours, one.cells, tuple(at.events for at in one.thresholds))
-        for key, one in ((key, result.evaluation) for key, result in found.items())
-    }
-    expected = next((value for key, value in observed.items() if key[0] not in archives), None)
-    other = [key for key, value in observed.items() if key[0] in archives and value != expected]
-    if expected and other:
-        raise InputError(
             "Scores against other observations",
-            where=f"{path}: {', '.join(map(str, other))}",
-            expected="the days, observed cells and events of the other rows",
-            advice="make the archive from the same plan, and score the same part of the fields",
+            where=f"{path}: {', '.join(map(str, other[:3]))}",
+            expected="the samples, days, observed cells and events of the other rows",
+            advice="make the archive from the same plan, score the same part of the fields, or take these "
+            "rows out of the file",
         )
+
+
+def _observed(result: Result) -> tuple[object, ...]:
+    one = result.evaluation
+    return one.samples, one.days, one.leads_hours, one.cells, tuple(at.events for at in one.thresholds)
 
 
 def _key(result: Result) -> Key:
@@ -205,12 +195,13 @@ def _facts(results: Results) -> str:
     first = evaluations[0]
     commits = Counter((one.fitted_commit or one.commit)[:10] for one in evaluations)
     machines = Counter(one.fitted_machine or one.machine for one in evaluations)
+    digests = Counter(f"`{one.data_digest[:16]}`" for one in evaluations)
     samples = ", ".join(f"{name} {number}" for name, number in first.samples.items())
     cycles = ", ".join(f"{name} {number}" for name, number in first.cycles.items())
     shares = " / ".join(f"{100 * share:.2f}" for share in first.class_shares["test"])
     return "\n".join(
         (
-            f"- Data: digest `{first.data_digest[:16]}`; samples: {samples}; cycles: {cycles}. Of the "
+            f"- Data: digest {_listed(digests)}; samples: {samples}; cycles: {cycles}. Of the "
             f"observed cells of the test split {shares} % have no rain, rain, heavy rain.",
             f"- {len(evaluations)} scored runs. Fitted at: {_listed(commits)}. On: {_listed(machines)}.",
         )
@@ -313,10 +304,10 @@ def write() -> list[Path]:
     """Gathers, draws and writes; returns the paths of what was made.
 
     Raises:
-        InputError: nothing was scored yet, or scores of different data.
+        InputError: nothing was scored yet, or scores against different observations.
     """
-    results = gather("experiment", RESULTS, ARCHIVE, {"whole_grid": WHOLE_GRID})
-    real = gather("real", REAL_RESULTS, PAIRS)
+    results = gather("experiment", RESULTS)
+    real = gather("real", REAL_RESULTS)
     if not results.rows:
         raise InputError(
             "Nothing was scored yet", where=str(RUNS), advice="run python -m training.experiment run"

@@ -31,10 +31,10 @@ def cycle(number: int) -> CycleSamples:
 
 def write(path: Path, numbers: range) -> str:
     """Appends the cycles that are missing and finishes."""
-    archive = ArchiveWriter(path, HEADER, SHAPE)
-    for number in numbers[archive.committed // 2 :]:
-        archive.append(cycle(number))
-    return archive.finish()
+    with ArchiveWriter(path, HEADER, SHAPE) as archive:
+        for number in numbers[archive.committed // 2 :]:
+            archive.append(cycle(number))
+        return archive.finish()
 
 
 def test_samples_come_back_bit_for_bit(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_cycle_of_which_a_part_was_written_is_written_again(
             raise OSError("no space left on device")
         written(array, place, values)
 
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, archive:
         patched.setattr(zarr.Array, "__setitem__", _fail)
         with pytest.raises(OSError, match="no space"):
             archive.append(cycle(3))
@@ -173,3 +173,13 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     os.truncate(tmp_path / "new.zarr" / "zarr.json", 0)
     with pytest.raises(InputError, match="No archive"):
         Archive(tmp_path / "new.zarr")
+
+
+def test_a_second_writer_is_refused_as_long_as_the_first_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    with ArchiveWriter(path, HEADER, SHAPE) as first:
+        first.append(cycle(0))
+        with pytest.raises(InputError, match="being written by another process"):
+            ArchiveWriter(path, HEADER, SHAPE)
+    with ArchiveWriter(path, HEADER, SHAPE) as second:
+        assert second.committed == 2

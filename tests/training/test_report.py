@@ -23,7 +23,6 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: DataSettings)
     for name in ("RESULTS", "REAL_RESULTS", "PAGE", "PICTURES"):
         monkeypatch.setattr(report, name, tmp_path / getattr(report, name).name)
     monkeypatch.setattr(report, "ARCHIVE", tmp_path / "none.zarr")
-    monkeypatch.setattr(report, "PAIRS", tmp_path / "none.zarr")
     return tmp_path / "runs"
 
 
@@ -76,33 +75,31 @@ def test_what_was_averaged_at_inference_is_a_row_of_its_own(runs: Path, raw: Eva
     for name in (SCORES, "scores-flip.json", "scores-masks-8.json"):
         raw.write(runs / "experiment" / "ours" / "seed_1", name)
     raw.write(runs / "experiment" / "ceiling" / "bound")
-    results = report.gather("experiment", report.RESULTS, runs.parent / "none.zarr")
+    results = report.gather("experiment", report.RESULTS)
     assert set(results.rows) == {"ours", "ours_flip", "ours_masks", "ceiling_bound"}
 
 
-def test_scores_of_other_data_are_refused(
-    runs: Path, raw: Evaluation, dataset: DataSettings, monkeypatch: pytest.MonkeyPatch
+def test_data_simulated_again_may_differ_in_its_digest_but_not_in_its_observations(
+    runs: Path, raw: Evaluation
 ) -> None:
-    monkeypatch.setattr(report, "ARCHIVE", dataset.archive)
     raw.write(runs / "experiment" / "raw")
-    report.gather("experiment", report.RESULTS, dataset.archive)
-    raw.model_copy(update={"data_digest": "f" * 64}).write(runs / "experiment" / "smoothed")
-    with pytest.raises(InputError, match="other data"):
-        report.gather("experiment", report.RESULTS, dataset.archive)
+    again = raw.model_copy(update={"data_digest": "f" * 64})
+    again.write(runs / "experiment" / "smoothed")
+    assert set(report.gather("experiment", report.RESULTS).rows) == {"raw", "smoothed"}
+    again.model_copy(update={"days": ("1999-01-01", *raw.days[1:])}).write(runs / "experiment" / "smoothed")
+    with pytest.raises(InputError, match=r"other observations.*'smoothed'"):
+        report.gather("experiment", report.RESULTS)
 
 
-def test_a_row_may_have_its_own_archive_with_the_same_observations(
-    runs: Path, raw: Evaluation, dataset: DataSettings
-) -> None:
-    archives = {"wider": runs.parent / "wider.zarr"}
-    raw.write(runs / "experiment" / "raw")
-    wider = raw.model_copy(update={"data_digest": "f" * 64})
-    wider.write(runs / "experiment" / "wider")
-    results = report.gather("experiment", report.RESULTS, dataset.archive, archives)
-    assert set(results.rows) == {"raw", "wider"}
-    wider.model_copy(update={"days": ("1999-01-01", *raw.days[1:])}).write(runs / "experiment" / "wider")
-    with pytest.raises(InputError, match=r"other observations.*'wider'"):
-        report.gather("experiment", report.RESULTS, dataset.archive, archives)
+def test_every_fold_has_its_own_observations(runs: Path, raw: Evaluation) -> None:
+    first = raw.model_copy(update={"fold": 0})
+    second = raw.model_copy(update={"fold": 1, "days": ("1999-01-01", *raw.days[1:])})
+    first.write(runs / "real" / "raw" / "fold_0")
+    second.write(runs / "real" / "raw" / "fold_1")
+    assert report.gather("real", report.REAL_RESULTS).rows == ("raw",)
+    second.model_copy(update={"days": raw.days}).write(runs / "real" / "smoothed" / "fold_1")
+    with pytest.raises(InputError, match=r"other observations.*'smoothed'"):
+        report.gather("real", report.REAL_RESULTS)
 
 
 def test_without_any_score_there_is_no_page(runs: Path) -> None:

@@ -27,8 +27,7 @@ class AccessSettings(BaseSettings):
     reading: Reading = Field(
         default="public",
         description="With RAINPOST_ACCESS=protected: whether reading (cycles, products, scores, metrics) is "
-        "`public`, or `protected` by a key with any scope. The page reads without a key, so that `protected` "
-        "leaves it empty unless a proxy adds one.",
+        "`public`, or `protected` by a key with any scope; the page then asks for one.",
     )
     key: SecretStr | None = Field(
         default=None,
@@ -53,6 +52,13 @@ class AccessSettings(BaseSettings):
         min_length=1,
         description="Claim of a token that holds the scopes, as a list or a text: `rainpost:read`, "
         "`rainpost:submit`, `rainpost:observe`, `rainpost:admin`.",
+    )
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names, separated by commas, by which clients may call the service in `Host`, beside "
+        "`localhost`, `127.0.0.1`, `::1` and RAINPOST_HOST; `*` for any. Another one gets 421. By default "
+        "no other name where RAINPOST_ACCESS is not set, so that no page of another site reaches an open "
+        "service through a name of its own (DNS rebinding), and any otherwise.",
     )
     requests_per_minute: int | None = Field(
         default=None,
@@ -85,9 +91,9 @@ class AccessSettings(BaseSettings):
             raise ValueError("needed with RAINPOST_OIDC_ISSUER")
         return value
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "hosts", mode="before")
     @classmethod
-    def _split_proxies(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
     @field_validator("trusted_proxies", mode="after")

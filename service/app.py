@@ -33,6 +33,7 @@ from service.routes import (
     page,
     products,
     revisions,
+    sessions,
     submissions,
     system,
     verification,
@@ -91,6 +92,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         verification,
         models,
         system,
+        sessions,
         page,
     ):
         app.include_router(module.router)

@@ -22,6 +22,7 @@ RainpostError
 ├── Unauthenticated              unauthenticated       no key or token, or none that holds
 ├── MissingScope                 missing-scope         a key or token that does not allow this
 ├── CrossSite                    cross-site            a change that another site's page asks for
+├── UnknownHost                  unknown-host          a name of the service that nobody gave it
 ├── TooManyRequests              too-many-requests     more requests than the limit allows
 ├── ForbiddenInput               forbidden-input       a reference outside the allowed folders
 ├── TooLarge                     too-large             a body above the limit
@@ -243,6 +244,13 @@ class CrossSite(RainpostError):
 
     reason = "cross-site"
     status = 403
+
+
+class UnknownHost(RainpostError):
+    """A host name that is none of this service's."""
+
+    reason = "unknown-host"
+    status = 421
 
 
 class TooManyRequests(RainpostError):

@@ -21,7 +21,10 @@ _OPEN: Final = frozenset({"/", "/page/{name}", "/docs", "/openapi.json", "/livez
 
 _READING: Final = frozenset({"GET", "HEAD"})
 
-_CHANGES: Final[dict[tuple[str, str], Scope]] = {
+_CHANGES: Final[dict[tuple[str, str], Scope | None]] = {
+    # Signing in says who asks, and changes nothing of the service.
+    ("POST", "/session"): None,
+    ("DELETE", "/session"): None,
     ("POST", "/correct"): "submit",
     ("DELETE", "/jobs/{job_id}"): "submit",
     ("POST", "/ingest"): "submit",

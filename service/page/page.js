@@ -9,6 +9,7 @@ import { RainMap, Viewport } from "./map.js";
 import { drawPoint, readPoint } from "./point.js";
 import { Product, getDocument } from "./product.js";
 import { Scores, options } from "./scores.js";
+import { Session } from "./session.js";
 import { chooseLanguage, chosenLanguage, nameSource, text, translate } from "./texts.js";
 import { cycleName, localClock, localTime, utcClock } from "./times.js";
 
@@ -25,6 +26,10 @@ const scores = new Scores({
   model: at("scores-model"),
   modelChoice: at("scores-model-choice"),
   answer: at("scores"),
+});
+
+const session = new Session({
+  form: at("sign-in"), key: at("sign-in-key"), problem: at("sign-in-problem"), leave: at("sign-out"),
 });
 
 // follow: whether a new revision of a newer cycle takes the place of what is shown.
@@ -84,6 +89,10 @@ async function guarded(work) {
     at("problem").hidden = true;
     return result;
   } catch (error) {
+    if (error.status === 401) {
+      session.ask();
+      return undefined;
+    }
     at("problem").textContent = text("problem", { detail: error.message });
     at("problem").hidden = false;
     return undefined;
@@ -504,10 +513,8 @@ async function start() {
   await chooseView(wanted.view === "scores" ? "scores" : "map");
   await guarded(async () => {
     state.follow = !wanted.cycle;
-    const listed = refreshCycles();
-    if (wanted.cycle) await showProduct(wanted.cycle, wanted.revision ?? null);
-    else await showNewest();
-    await listed;
+    const shown = wanted.cycle ? showProduct(wanted.cycle, wanted.revision ?? null) : showNewest();
+    await Promise.all([refreshCycles(), shown]);
     // Only now is it known whether what is shown is the newest.
     remember();
   });
@@ -516,6 +523,7 @@ async function start() {
     at("longitude").value = state.position.longitude;
   }
   document.body.dataset.ready = "true";
+  if (session.missing) return;
   listen({
     published: (data) => guarded(() => onPublished(data)),
     observed: (data) => guarded(() => onObserved(data)),

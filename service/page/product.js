@@ -95,7 +95,7 @@ export class Product {
   async _fetch(name) {
     const layer = this.document.layers.find((one) => one.name === name);
     const answer = await fetch(layer.href);
-    if (!answer.ok) throw new Error(`${layer.href}: ${answer.status}`);
+    if (!answer.ok) throw Object.assign(new Error(`${layer.href}: ${answer.status}`), { status: answer.status });
     const bytes = await answer.arrayBuffer();
     const values = layer.storage === "uint8" ? new Uint8Array(bytes) : new Uint16Array(bytes);
     return { values, step: layer.step, missing: layer.missing };

@@ -10,11 +10,12 @@ from fastapi import Request
 
 from service.access import Principal
 from service.errors import CrossSite
+from service.hosts import refuse_other_names
 from service.logs import log_subject
-from service.problems import MEDIA_TYPE, Problem
 from service.request_timer import route_of
-from service.routes.state import Service
+from service.routes.state import Service, problem_response
 from service.scopes import MEANINGS, needed_scope
+from service.sessions import credentials
 from service.settings import Settings
 from service.tokens import SCOPE_PREFIX
 
@@ -27,11 +28,15 @@ _OWN_PAGES: Final = frozenset({"same-origin", "none"})
 
 
 async def authorise(request: Request, service: Service) -> AsyncIterator[None]:
-    """A dependency of all routes. Raises what ``Access.authorise`` does, and ``CrossSite``."""
+    """A dependency of all routes. Raises as ``Access.authorise``, and ``UnknownHost`` and ``CrossSite``."""
+    refuse_other_names(request.headers.get("host"), service.settings)
     _refuse_other_sites(request)
     scope = needed_scope(request.method, route_of(request.scope))
     host = "unknown" if request.client is None else request.client.host
-    principal = await service.access.authorise(request.headers.get("authorization"), host, scope)
+    said = request.headers.get("authorization")
+    if service.settings.reading == "protected":
+        said = credentials(request.method, said, request.cookies)
+    principal = await service.access.authorise(said, host, scope)
     request.state.principal = principal
     if service.settings.access != "protected":
         yield
@@ -71,7 +76,8 @@ def _refuse_other_sites(request: Request) -> None:
 
 
 def declare_security(document: dict[str, Any], settings: Settings) -> None:
-    """Add to an OpenAPI document which scope each route needs, where any does."""
+    """Add to an OpenAPI document which scope each route needs, where any does, and the refusals of all."""
+    _declare_refusals(document, settings)
     if settings.access != "protected":
         return
     schemes: dict[str, Any] = {
@@ -89,7 +95,6 @@ def declare_security(document: dict[str, Any], settings: Settings) -> None:
             "description": f"Scopes as those of keys, with {SCOPE_PREFIX} before them.",
         }
     document["components"]["securitySchemes"] = schemes
-    problem = {"$ref": f"#/components/schemas/{Problem.__name__}"}
     for path, verbs in document["paths"].items():
         for verb, route in verbs.items():
             scope = needed_scope(verb.upper(), path)
@@ -99,9 +104,21 @@ def declare_security(document: dict[str, Any], settings: Settings) -> None:
                 route["security"] = [
                     {name: [f"{SCOPE_PREFIX}{scope}" if name == _OIDC_SCHEME else scope]} for name in schemes
                 ]
-                for status, meaning in ((401, "No key, or none that holds"), (403, "Not with this key")):
-                    refusal = {"description": meaning, "content": {MEDIA_TYPE: {"schema": problem}}}
-                    route["responses"].setdefault(str(status), refusal)
-            route["responses"].setdefault(
-                "429", {"description": "Too many requests", "content": {MEDIA_TYPE: {"schema": problem}}}
-            )
+                _declare(route, 401, "No key, or none that holds")
+                _declare(route, 403, "Not with this key")
+
+
+def _declare_refusals(document: dict[str, Any], settings: Settings) -> None:
+    """Those that any route may answer with before it is reached."""
+    for verbs in document["paths"].values():
+        for verb, route in verbs.items():
+            if verb.upper() not in _READING:
+                _declare(route, 403, "Asked by the page of another site")
+            if settings.access == "protected" or settings.requests_per_minute:
+                _declare(route, 429, "Too many requests; `Retry-After` says when to try again")
+            _declare(route, 421, "A host name that is none of the service's")
+
+
+def _declare(route: dict[str, Any], status: int, meaning: str) -> None:
+    """Add a problem document to the answers of a route, unless it has one."""
+    route["responses"].setdefault(str(status), problem_response(status, meaning))

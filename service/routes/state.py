@@ -25,11 +25,19 @@ GEOTIFF: Final = "image/tiff; application=geotiff"
 GRIB2: Final = "application/wmo-GRIB2"
 """The name that OGC API - EDR and WMO use; neither name is registered."""
 
+_PASSING: Final = frozenset({429, 503})
+
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's entry for the problem documents of a route."""
+    return {status: problem_response(status, "A problem document") for status in statuses}
+
+
+def problem_response(status: int, meaning: str) -> dict[str, Any]:
+    """One of them, with the header that says when to try again where it can pass."""
     schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
-    return {
-        status: {"description": "A problem document", "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in statuses
-    }
+    answer: dict[str, Any] = {"description": meaning, "content": {MEDIA_TYPE: {"schema": schema}}}
+    if status in _PASSING:
+        seconds = {"description": "Seconds after which to try again", "schema": {"type": "integer"}}
+        answer["headers"] = {"Retry-After": seconds}
+    return answer

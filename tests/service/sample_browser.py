@@ -64,7 +64,7 @@ class Tab:
     def close(self) -> None:
         """Raises AssertionError for errors on the console and for requests to other hosts."""
         self.context.close()
-        assert self.faults == []
+        assert self.faults == [], self.faults
 
     def _hear(self, message: Any) -> None:
         provoked = any(f"status of {status}" in message.text for status in self.refused)

@@ -78,6 +78,18 @@ def test_the_page_and_the_machines_need_no_key(client: ServiceClient, path: str)
     assert client.get(path).status_code == 200
 
 
+def test_where_reading_is_public_nobody_signs_in(client: ServiceClient, keys: dict[str, str]) -> None:
+    answer = client.post("/session", json={"key": keys["read"]})
+    assert (answer.status_code, "set-cookie" in answer.headers) == (204, False)
+    cookie = {"Cookie": "rainpost_key=rainpost_old"}
+    assert client.get("/cycles", headers=cookie).status_code == 200, "an old cookie hinders nobody"
+    problem(
+        client.delete("/models/active", headers={"Cookie": f"rainpost_key={keys['admin']}"}),
+        401,
+        "unauthenticated",
+    )
+
+
 def test_a_submission_with_a_key_runs_and_the_log_says_whose_it_was(
     client: ServiceClient, keys: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -129,7 +129,7 @@ PATHS = (
 def test_no_path_leads_out_of_the_service(client: ServiceClient, path: str) -> None:
     with closing(socket.create_connection(("127.0.0.1", client.base_url.port or 0), timeout=60)) as one:
         # As it is: a client of HTTP would tidy it up.
-        one.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        one.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         while part := one.recv(65536):
             answer += part

@@ -22,6 +22,8 @@ EXPECTED: dict[tuple[str, str], Scope | None] = {
     ("delete", "/models/active"): "admin",
     ("put", "/models/shadow"): "admin",
     ("delete", "/models/shadow"): "admin",
+    ("post", "/session"): None,
+    ("delete", "/session"): None,
     ("get", "/"): None,
     ("get", "/livez"): None,
     ("get", "/readyz"): None,

@@ -64,6 +64,7 @@ torture: .venv/all  ## every campaign of service/RELIABILITY.md in full, for hou
 	$(BIN)/python -m tests.torture.hostile_files --count 10000 --seed 1
 	$(BIN)/python -m tests.torture.kills --count 200 --seed 1 --database sqlite
 	$(BIN)/python -m tests.torture.kills --count 200 --seed 1 --database postgresql
+	$(BIN)/python -m tests.torture.requests --count 200 --seed 1
 
 clean:  ## remove what the other targets made, except .venv
 	rm -rf demo dist build runs data

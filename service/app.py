@@ -59,6 +59,8 @@ def create_app(runtime: Runtime) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(runtime.start)
+        # A second of work, which must not fall upon the event loop with the first request for it.
+        await asyncio.to_thread(app.openapi)
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,14 @@ class CycleIndex:
     def cycles(self, job_id: str) -> list[np.datetime64]:
         """Reference times of the cycles that a job was noted for."""
         return [parse_time(path.parent.name) for path in self._folder.glob(f"*/{job_id}")]
+
+    def all_cycles(self) -> list[np.datetime64]:
+        """Reference times of all cycles of which there is a job, oldest first."""
+        return sorted(parse_time(path.name) for path in self._folder.glob("[0-9]*T*Z"))
+
+    def forget(self, reference_time: str) -> None:
+        """A cycle (in ISO 8601) has no jobs any more."""
+        shutil.rmtree(self._cycle_folder(reference_time), ignore_errors=True)
 
     def _cycle_folder(self, reference_time: str) -> Path:
         return self._folder / compact_time(parse_time(reference_time))

@@ -6,6 +6,7 @@
                                   r1.npy        the amounts on the window of the model that was loaded then
                                   r1.json       its record, written last: what has no record is not stored
                                   .lock         held by the process that stores a revision of this hour
+                                  .expired      once the hour is too old: it counts as not there
 
 A revision is never changed; another file for the same hour is a new revision. Readers take no lock.
 """
@@ -22,14 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from service.durability import exclusive, write_durably
+from service.durability import write_durably
+from service.expiry import expire, held, held_as_it_is, is_expired
 from service.grids import Grid, grid_from_definition
 from service.observation import Observation
 from service.specification import CycleSpecification, GridDefinition, Window
 from service.submission import InputFile
 from service.times import compact_time, iso_time, parse_time
 
-_FOLDER_PATTERN: Final = "[0-9]" * 8 + "T" + "[0-9]" * 6 + "Z"
+FOLDER_PATTERN: Final = "[0-9]" * 8 + "T" + "[0-9]" * 6 + "Z"
 
 
 class ObservationRecord(BaseModel):
@@ -79,8 +81,7 @@ class ObservationStore:
         The same file on the same grid is stored once. path: where the file lies, which is copied.
         """
         folder = self._folder(observation.valid_time)
-        folder.mkdir(exist_ok=True)
-        with exclusive(folder / ".lock"):
+        with held(folder):
             stored = self.revisions(observation.valid_time)
             for record in stored:
                 place = (specification.precipitation_hours, specification.target, specification.window)
@@ -119,7 +120,8 @@ class ObservationStore:
 
     def revisions(self, valid_time: np.datetime64) -> list[ObservationRecord]:
         """Records of an hour, oldest revision first; empty where there is none."""
-        paths = self._folder(valid_time).glob("r*.json")
+        folder = self._folder(valid_time)
+        paths = [] if is_expired(folder) else folder.glob("r*.json")
         records = [ObservationRecord.model_validate_json(path.read_bytes()) for path in paths]
         return sorted(records, key=lambda record: record.revision)
 
@@ -136,9 +138,24 @@ class ObservationStore:
         """The file of a revision as it came."""
         return self._folder(record.time) / f"r{record.revision}.original"
 
+    def expire(self, valid_time: np.datetime64, before: datetime) -> bool:
+        """Take an hour out of sight, unless a revision was stored since; whether it is."""
+        folder = self._folder(valid_time)
+        with held_as_it_is(folder) as there:
+            if not there or is_expired(folder):
+                return False
+            if any(record.created >= before for record in self.revisions(valid_time)):
+                return False
+            expire(folder)
+            return True
+
+    def folders(self) -> list[np.datetime64]:
+        """Hours that have a folder, with an observation or without, oldest first."""
+        return sorted(parse_time(path.name) for path in self.folder.glob(FOLDER_PATTERN))
+
     def _newest_first(self) -> Iterator[np.datetime64]:
-        for name in sorted((path.name for path in self.folder.glob(_FOLDER_PATTERN)), reverse=True):
-            if any((self.folder / name).glob("r*.json")):
+        for name in sorted((path.name for path in self.folder.glob(FOLDER_PATTERN)), reverse=True):
+            if not is_expired(self.folder / name) and any((self.folder / name).glob("r*.json")):
                 yield parse_time(name)
 
     def _folder(self, valid_time: np.datetime64) -> Path:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from service.expiry import is_expired
 from service.times import iso_time, parse_time
 
 _logger = logging.getLogger(__name__)
@@ -58,6 +59,10 @@ class _FolderLook:
             folders = {
                 entry.name: entry.stat().st_mtime_ns for entry in entries if _FOLDER.fullmatch(entry.name)
             }
+        for name in self._revisions.keys() - folders.keys():
+            # Removed for its age; published again it is new.
+            del self._revisions[name]
+            self._changed.pop(name, None)
         for name in sorted(folders):
             if self._changed.get(name) == folders[name]:
                 continue
@@ -146,5 +151,7 @@ def _end(queue: asyncio.Queue[Publication | None]) -> None:
 
 def _revisions(folder: Path) -> frozenset[int]:
     """Of which there is a record: what has none is not published."""
+    if is_expired(folder):
+        return frozenset()
     names = (path.stem.removeprefix("r") for path in folder.glob("r*.json"))
     return frozenset(int(name) for name in names if name.isdigit())

@@ -37,6 +37,7 @@ from service.observation_store import ObservationStore
 from service.observing import Observing
 from service.presence import Presence
 from service.publications import Publications
+from service.retention import Retention
 from service.rollout import Rollout
 from service.schedule import Schedule
 from service.settings import Settings
@@ -138,6 +139,13 @@ class Runtime:
             self.metrics,
             self._shadow_workers,
         )
+        self.retention = Retention(
+            settings.data_folder,
+            settings.keep_days,
+            (self.store, shadow_store),
+            observations,
+            lambda: self.presence.leads("retention"),
+        )
         self._webhooks = Webhooks(
             settings, self.store, lambda: self.models.leads_hours, self.metrics, self.presence.leads
         )
@@ -191,6 +199,7 @@ class Runtime:
         if watch:
             self._watch.start()
             self._ingest_watch.start()
+            self.retention.start()
         _logger.info("ready with %s on %s", self.inference.artefact.identity, self.settings.provider)
 
     def _settle(self) -> None:
@@ -206,6 +215,9 @@ class Runtime:
         """End jobs and processes; what is not done goes on at the next start."""
         self._watch.stop()
         self._ingest_watch.stop()
+        self.retention.stop()
+        # Before the queue, whose database it uses.
+        self.retention.join()
         self._webhooks.stop()
         self.jobs.stop()
         self._workers.close()

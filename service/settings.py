@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from service.access_settings import AccessSettings
 from service.errors import SettingsError
+from service.retention_settings import RetentionSettings
 from service.signatures import key_of
 
 Provider = Literal["cpu", "cuda"]
@@ -34,7 +34,7 @@ class SettingDescription:
     meaning: str
 
 
-class Settings(AccessSettings):
+class Settings(RetentionSettings):
     """Read once at the start and never changed."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
@@ -155,12 +155,6 @@ class Settings(AccessSettings):
         "published with the leads that are there, if they are as many as RAINPOST_MINIMUM_LEADS, and is late "
         "otherwise.",
     )
-    catch_up_hours: float = Field(
-        default=48,
-        gt=0,
-        description="How far back the inbox is looked through for cycles that were missed, or lacked leads. "
-        "Older ones take `rainpost backfill`.",
-    )
     gate_z_mean: float = Field(
         default=10,
         gt=0,
@@ -195,11 +189,6 @@ class Settings(AccessSettings):
         ge=0,
         description="How long a stop waits for running jobs. Those that are not done go on at the next "
         "start.",
-    )
-    failed_retention_hours: float = Field(
-        default=72,
-        ge=0,
-        description="How long the uploaded files of a failed job, and what the gate kept aside, are kept.",
     )
     webhook_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(),

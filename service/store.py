@@ -5,6 +5,7 @@
     products/20261122T000000Z/r1.nc     the product
                               r1.json   its record, written last: what has no record is not published
                               .lock     held by the process that publishes a revision of this cycle
+                              .expired  once the cycle is too old: it counts as not there
 
 A revision is never changed. Readers take no lock: they see a record only when its product is complete.
 """
@@ -21,12 +22,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from service.artefact import digest_file
-from service.durability import TEMPORARY_SUFFIX, exclusive, write_durably
+from service.durability import TEMPORARY_SUFFIX, write_durably
 from service.errors import NotFound
+from service.expiry import expire, held, held_as_it_is, is_expired
 from service.summaries import CycleSummary
 from service.times import compact_time, iso_time, parse_time
 
-_FOLDER_PATTERN: Final = "[0-9]" * 8 + "T" + "[0-9]" * 6 + "Z"
+FOLDER_PATTERN: Final = "[0-9]" * 8 + "T" + "[0-9]" * 6 + "Z"
 
 
 class _Frozen(BaseModel):
@@ -107,8 +109,7 @@ class Store:
         Where the origin's key is published already nothing is written and its record is returned.
         """
         folder = self._cycle_folder(reference_time)
-        folder.mkdir(exist_ok=True)
-        with exclusive(folder / ".lock"):
+        with held(folder):
             published = self.revisions(reference_time)
             for record in published:
                 if record.origin.key == origin.key:
@@ -152,7 +153,8 @@ class Store:
 
     def revisions(self, reference_time: np.datetime64) -> list[Record]:
         """Records of a cycle, oldest revision first; empty where there is none."""
-        paths = self._cycle_folder(reference_time).glob("r*.json")
+        folder = self._cycle_folder(reference_time)
+        paths = [] if is_expired(folder) else folder.glob("r*.json")
         records = [Record.model_validate_json(path.read_bytes()) for path in paths]
         return sorted(records, key=lambda record: record.revision)
 
@@ -179,9 +181,24 @@ class Store:
         """The file of a published revision."""
         return self._cycle_folder(parse_time(record.reference_time)) / record.file
 
+    def expire(self, reference_time: np.datetime64, before: datetime) -> bool:
+        """Take a cycle out of sight, unless a revision was published since; whether it is."""
+        folder = self._cycle_folder(reference_time)
+        with held_as_it_is(folder) as there:
+            if not there or is_expired(folder):
+                return False
+            if any(record.created >= before for record in self.revisions(reference_time)):
+                return False
+            expire(folder)
+            return True
+
+    def folders(self) -> list[np.datetime64]:
+        """Cycles that have a folder, with a product or without, oldest first."""
+        return sorted(parse_time(path.name) for path in self.folder.glob(FOLDER_PATTERN))
+
     def _newest_first(self) -> Iterator[np.datetime64]:
-        for name in sorted((path.name for path in self.folder.glob(_FOLDER_PATTERN)), reverse=True):
-            if any((self.folder / name).glob("r*.json")):
+        for name in sorted((path.name for path in self.folder.glob(FOLDER_PATTERN)), reverse=True):
+            if not is_expired(self.folder / name) and any((self.folder / name).glob("r*.json")):
                 yield parse_time(name)
 
     def _cycle_folder(self, reference_time: np.datetime64) -> Path:

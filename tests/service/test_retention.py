@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -124,7 +125,7 @@ def test_weights_that_nobody_used_for_long_and_half_ones_go(
 
 PLACES = {
     "before the mark": (retention, "clear"),
-    "after the rename": (expiry.shutil, "rmtree"),
+    "after the rename": (shutil, "rmtree"),
     "before the rename": (expiry, "put_away"),
 }
 

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.body_limits import BodyLimits
 from service.errors import RainpostError, RequestError
+from service.full_disk import full_disk
 from service.head_requests import HeadRequests
 from service.problems import MEDIA_TYPE, Problem, http_problem, internal_problem, problem_of
 from service.request_context import RequestContext
@@ -174,9 +175,13 @@ class _FaultBarrier:
 
         try:
             await self._app(scope, receive, watch)
-        except Exception:
+        except Exception as error:
             if scope["type"] != "http" or begun:
                 raise
+            if (full := full_disk(error)) is not None:
+                request = Request(scope)
+                await _answer_error(request, full)(scope, receive, send)
+                return
             _logger.exception("%s %s failed", scope["method"], scope["path"])
             advice = "tell the operator the time of the request"
             await _problem_response(internal_problem(advice, scope["path"]))(scope, receive, send)

@@ -29,6 +29,7 @@ from dbos import (
     WorkflowStatus,
 )
 
+from service.adoption import Adoption
 from service.announcer import Announcer
 from service.cycle_index import CycleIndex
 from service.durability import exclusive
@@ -105,6 +106,7 @@ class Jobs:
         self._index = CycleIndex(work / "cycles")
         self._renewals = Renewals(work / "renewals")
         self._workflow = Workflow(stages, shadows, metrics, announcer, tracing, self._index, work / "locks")
+        self._adoption: Adoption
         self._registered: Callable[[str, dict[str, Any], dict[str, Any]], dict[str, Any]]
         self._stopping = threading.Event()
         self._carer = threading.Thread(target=self._care, name="job-care", daemon=True)
@@ -298,15 +300,9 @@ class Jobs:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def adopt(self) -> None:
-        """Put back into the queue what processes had at work that are no longer there."""
-        pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
-        owners = {status.executor_id for status in pending}
-        gone = [owner for owner in owners if owner is not None and not self._presence.is_alive(owner)]
-        if gone:
-            _logger.warning("going on with the jobs of %d processes that are gone", len(gone))
-            # DBOS has no public way to say which executors are dead. The hand-over is atomic: of several
-            # processes that do this one gets the job, and the steps of whoever had it are no longer kept.
-            DBOS._recover_pending_workflows(gone)
+        """Put back into the queue what is said to be at work and is not."""
+        with self._submitting():
+            self._adoption.look()
         self._renew_old()
 
     def _renew_old(self) -> None:
@@ -347,7 +343,7 @@ class Jobs:
         dbos_logger = logging.getLogger("dbos")
         if not dbos_logger.handlers:
             dbos_logger.addHandler(logging.NullHandler())
-        DBOS(
+        dbos = DBOS(
             config={
                 "name": "rainpost",
                 "system_database_url": self._settings.job_database_url,
@@ -364,6 +360,9 @@ class Jobs:
 
         self._registered = correct
         self._shadows.register(_WORKFLOW_VERSION)
+        # Not public, and the only one who knows what its threads have in hand.
+        at_work = dbos._active_workflows_set.activeList
+        self._adoption = Adoption(self._presence, _WORKFLOW_VERSION, at_work)
         DBOS.launch()
         DBOS.register_queue(
             _QUEUE,

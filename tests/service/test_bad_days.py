@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from service import durability
 from service.times import compact_time, iso_time
 from service.worker import Workers
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
+from tests.service.sample_full_disk import filled, mounted
 from tests.service.sample_postgresql import new_database, start_server, stop_server
 from tests.service.sample_service import Gate, ServiceClient, problem, reach, running, submit, submit_held
 
@@ -47,14 +45,20 @@ class FullDisk:
         self.passes -= 1
 
 
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No decoding processes: their start takes longer than all that these tests do with them."""
+    monkeypatch.setattr(Workers, "warm", lambda *_: [])
+    monkeypatch.setattr(Workers, "run", read_here)
+
+
 def read_here(_: Workers, function: Any, *arguments: Any, **named: Any) -> Any:
-    """Without a process of its own, so that its writes are counted too."""
+    """Its writes are counted too."""
     return function(*arguments, **named)
 
 
 def test_a_full_disk_at_every_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Workers, "run", read_here)
-    refused = 0
+    refused = unqueued = 0
     with running(tmp_path) as client:
         store = client.runtime.store
         assert submit(client, cycle(tmp_path)[1]).status_code == 200
@@ -69,32 +73,23 @@ def test_a_full_disk_at_every_write(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 assert answer.status_code == 200
                 break
             refused += 1
-            document = problem(answer, 500, "internal-error")
-            assert "No space" not in str(document)
+            if answer.status_code == 503:
+                assert problem(answer, 503, "unavailable")["where"] == "RAINPOST_DATA_FOLDER"
+                unqueued += 1
+            else:
+                assert "No space" not in str(problem(answer, 500, "internal-error"))
             # The last sync is that of the folder: the record is there, and the cycle is published already.
             assert len(store.revisions(time)) <= 1
             again = submit(client, paths)
             assert again.status_code == 200, again.text
             assert len(store.revisions(time)) == 1
             assert client.get(f"/cycles/{iso_time(time)}/product").status_code == 200
+        assert unqueued >= 1, "the job's folder, before there is a job"
         assert refused >= 10, "uploads, decoded cycle, probabilities, health, product, record"
     assert list((tmp_path / "data").rglob("*.partial")) == []
     assert list((tmp_path / "data" / "work" / "jobs").iterdir()) == []
 
 
-@contextmanager
-def mounted(folder: Path, *options: str) -> Iterator[Path]:
-    """A file system of its own, where this user may mount one."""
-    folder.mkdir()
-    if subprocess.run(["mount", *options, folder], capture_output=True, check=False).returncode != 0:
-        pytest.skip("this user may not mount")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-@pytest.mark.skipif(shutil.which("mount") is None, reason="no mount")
 def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     time, paths = cycle(tmp_path, 1)
     with (
@@ -102,19 +97,39 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
         running(tmp_path, data_folder=disk / "data", minimum_free_bytes=4_000_000) as client,
     ):
         assert submit(client, cycle(tmp_path)[1]).status_code == 200
-        ballast = disk / "ballast"
-        with suppress(OSError), ballast.open("wb") as file:
-            while True:
-                file.write(bytes(4096))
-        assert shutil.disk_usage(disk).free == 0
-        answer = submit(client, paths)
-        assert "nearly full" in problem(answer, 503, "unavailable")["detail"]
-        assert int(answer.headers["retry-after"]) > 0
-        assert client.get(f"/cycles/{iso_time(TIME)}/product").status_code == 200, "what is there is served"
-        assert client.get("/livez").status_code == 200
-        ballast.unlink()
+        with filled(disk):
+            answer = submit(client, paths)
+            assert "nearly full" in problem(answer, 503, "unavailable")["detail"]
+            assert int(answer.headers["retry-after"]) > 0
+            assert client.get(f"/cycles/{iso_time(TIME)}/product").status_code == 200, "it is served"
+            assert client.get("/livez").status_code == 200
         assert submit(client, paths).status_code == 200
         assert len(client.runtime.store.revisions(time)) == 1
+
+
+def test_a_disk_that_fills_up_while_a_job_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite cannot say what became of the job: it must not stay at work for ever."""
+    monkeypatch.setattr("service.jobs._CARE_SECONDS", 0.2)
+    (first, paths), (second, more) = cycle(tmp_path, 0), cycle(tmp_path, 1)
+    with (
+        mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=16m", "none") as disk,
+        running(tmp_path, data_folder=disk / "data", minimum_free_bytes=0) as client,
+    ):
+        gate = Gate(client, monkeypatch)
+        job = submit_held(client, paths)
+        with filled(disk):
+            gate.open()
+            answer = submit(client, more)
+            assert "disk" in problem(answer, 503, "unavailable")["detail"]
+            assert int(answer.headers["retry-after"]) > 0
+            assert client.get("/livez").status_code == 200
+            assert list((disk / "data" / "products").rglob("*.nc")) == []
+        reach(lambda: client.get(job).json()["state"] in {"succeeded", "failed"})
+        assert submit(client, paths).status_code == 200
+        assert submit(client, more).status_code == 200
+        store = client.runtime.store
+        assert [len(store.revisions(time)) for time in (first, second)] == [1, 1]
+        assert list((disk / "data" / "work" / "uploads").iterdir()) == []
 
 
 class Clock:
@@ -136,7 +151,6 @@ def put(inbox: Path, time: np.datetime64, paths: list[Path]) -> None:
         shutil.copyfile(path, place / path.name)
 
 
-@pytest.mark.skipif(shutil.which("mount") is None, reason="no mount")
 def test_an_inbox_that_can_only_be_read(tmp_path: Path) -> None:
     time, paths = cycle(tmp_path)
     put(tmp_path / "source", time, paths)

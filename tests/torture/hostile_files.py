@@ -25,13 +25,20 @@ from tests.torture.campaign import parser, report
 from tests.torture.hostile_inputs import SIMULATED_EVERY, Hostile, hostile, inputs
 from tests.torture.hostile_seeds import Seed, sample_seeds, simulated_seeds
 from tests.torture.memory import peak_bytes
-from tests.torture.posted_files import post
+from tests.torture.posted_files import Answers, post
 from training.progress import Progress
 
 MEMORY_BYTES = 2 << 30
 """Of the decoding process: the default of RAINPOST_DECODE_MEMORY_BYTES."""
 
 TIME_LIMIT_SECONDS = 60.0
+MOST_SECONDS = TIME_LIMIT_SECONDS + 10.0
+"""For one input, with the end of a process that took too long."""
+
+MOST_RESIDENT_BYTES = MEMORY_BYTES + (512 << 20)
+"""Of a decoding process: code and mapped files do not count as allocated."""
+
+MOST_RESIDENT_BYTES_OF_SERVICE = 1 << 30
 
 
 @dataclass
@@ -166,7 +173,18 @@ def main() -> int:
         "largest resident memory of the service, MB": answers.peak_bytes // 10**6,
         "largest resident memory of its processes, MB": answers.peak_bytes_of_workers // 10**6,
     }
-    return report(figures, outcomes.broken + answers.broken)
+    return report(figures, outcomes.broken + answers.broken + beyond_limits(outcomes, answers))
+
+
+def beyond_limits(outcomes: Outcomes, answers: Answers) -> list[str]:
+    """What took more time or memory than it may."""
+    decoding = max(outcomes.peak_bytes, answers.peak_bytes_of_workers)
+    measured = [
+        (f"{outcomes.longest}: seconds", outcomes.longest_seconds, MOST_SECONDS),
+        ("resident bytes of a decoding process", decoding, MOST_RESIDENT_BYTES),
+        ("resident bytes of the service", answers.peak_bytes, MOST_RESIDENT_BYTES_OF_SERVICE),
+    ]
+    return [f"{what}: {value:.0f} of at most {most:.0f}" for what, value, most in measured if value > most]
 
 
 def _to_be_posted(

@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 
 from service.errors import TruncatedInput
-from tests.torture.hostile_files import Decoder
+from tests.torture.hostile_files import (
+    MOST_RESIDENT_BYTES,
+    MOST_RESIDENT_BYTES_OF_SERVICE,
+    MOST_SECONDS,
+    Decoder,
+    Outcomes,
+    beyond_limits,
+)
 from tests.torture.hostile_inputs import Hostile, hostile, inputs
 from tests.torture.hostile_seeds import Seed, sample_seeds
 from tests.torture.mutations import unchanged
-from tests.torture.posted_files import known_reasons
+from tests.torture.posted_files import Answers, known_reasons
 
 SHORT_FORM = 150
 
@@ -64,6 +71,18 @@ def test_the_campaign_notices_a_bug(
         "KeyError",
         "a cycle with holes",
     ]
+
+
+def test_the_campaign_notices_what_takes_too_much() -> None:
+    outcomes = Outcomes(longest_seconds=MOST_SECONDS, peak_bytes=MOST_RESIDENT_BYTES)
+    answers = Answers(peak_bytes=MOST_RESIDENT_BYTES_OF_SERVICE, peak_bytes_of_workers=MOST_RESIDENT_BYTES)
+    assert beyond_limits(outcomes, answers) == []
+    outcomes.longest_seconds += 1
+    outcomes.peak_bytes += 1
+    answers.peak_bytes += 1
+    assert len(beyond_limits(outcomes, answers)) == 3
+    answers.peak_bytes_of_workers += 1
+    assert len(beyond_limits(Outcomes(), answers)) == 2
 
 
 def fail(*_: object) -> str:

@@ -58,7 +58,12 @@ def test_a_job_at_work_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with running(tmp_path) as client:
         rounds: list[float] = []
         adopt = client.runtime.jobs.adopt
-        monkeypatch.setattr(client.runtime.jobs, "adopt", lambda: (adopt(), rounds.append(time.monotonic())))
+
+        def look() -> None:
+            adopt()
+            rounds.append(time.monotonic())
+
+        monkeypatch.setattr(client.runtime.jobs, "adopt", look)
         gate = Gate(client, monkeypatch)
         job = submit_held(client, write_cycle(tmp_path / "cycle"))
         reach(lambda: len(rounds) > 4)

@@ -49,7 +49,9 @@ _AT_WORK: Final = (Path("work/jobs"), Path("work/shadows"))
 """Where every job has a folder until it is done."""
 _RENEWALS: Final = Path("work/renewals")
 _REMOVED: Final = ".removed"
-_MADE_ANEW: Final = frozenset(map(Path, ("processes", "weights", "work/inbox", "work/locks", "work/uploads")))
+_MADE_ANEW: Final = frozenset(
+    map(Path, ("processes", "weights", "work/early", "work/inbox", "work/locks", "work/uploads"))
+)
 _DATABASES: Final = (".sqlite", ".sqlite-wal", ".sqlite-shm", ".sqlite-journal")
 
 

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,18 @@ class CycleInput:
     sources: Mapping[tuple[int, str], tuple[str, ...]] = field(default_factory=dict)
 
 
+class Earlier(Protocol):
+    """Knows channels that were made before, and takes those that are made. Called from several threads."""
+
+    def find(self, choices: Sequence[Choice]) -> list[NDArray[np.float32] | None]:
+        """What is known of the channels of a lead, (y, x) each."""
+        ...
+
+    def leave(self, choices: Sequence[Choice], values: NDArray[np.float32], fresh: Sequence[bool]) -> None:
+        """Take the channels of a lead, (channel, y, x), once they are there; fresh: the unknown ones."""
+        ...
+
+
 def assemble(
     headers: Sequence[FieldHeader],
     read: ReadRegion,
@@ -55,6 +68,7 @@ def assemble(
     weights_folder: Path | None = None,
     expected_reference_time: np.datetime64 | None = None,
     minimum_leads: int | None = None,
+    earlier: Earlier | None = None,
 ) -> CycleInput:
     """Choose, read, difference, turn, check and remap the fields that the specification asks for.
 
@@ -62,6 +76,7 @@ def assemble(
     once a field that is needed, from two threads, in the order in which the headers came.
     weights_folder: where remap weights are kept between processes.
     minimum_leads: with how many leads the cycle can do; None: with all of them and no less.
+    earlier: what was made of the same fields before, which is then not read again.
 
     All is checked on the source grid in the points that the target uses, before remapping: a sentinel is
     reported as such and never smeared into its surroundings.
@@ -70,25 +85,7 @@ def assemble(
     ``read``.
     """
     selection = select(headers, specification, expected_reference_time, minimum_leads)
-    target = grid_from_definition(specification.target, specification.window)
-    weights = remap_weights(selection.grid, target, weights_folder)
-    used = contributing(weights)
-
-    @cache
-    def angle() -> NDArray[np.float64]:
-        return selection.grid.grid_north_angle()[weights.source_rows, weights.source_columns]
-
-    with _reading_threads() as pool:
-        fields = _read_windows(pool, selection, read, weights, used)
-
-        def lead(choices: Sequence[Choice]) -> NDArray[np.float32]:
-            hours = specification.precipitation_hours
-            channels = [_channel(choice, fields, used, angle, hours) for choice in choices]
-            return weights.apply_to_window(np.stack(channels))
-
-        count = len(specification.channels)
-        starts = range(0, len(selection.choices), count)
-        values = list(pool.map(lead, [selection.choices[start : start + count] for start in starts]))
+    values = read_leads(selection, read, specification, weights_folder, earlier)
     return CycleInput(
         reference_time=selection.reference_time,
         leads_hours=selection.leads_hours,
@@ -101,12 +98,85 @@ def assemble(
     )
 
 
+def read_leads(
+    selection: Selection,
+    read: ReadRegion,
+    specification: CycleSpecification,
+    weights_folder: Path | None = None,
+    earlier: Earlier | None = None,
+) -> list[NDArray[np.float32]]:
+    """The chosen channels of every lead, (channel, y, x), as in ``assemble``.
+
+    A lead is made as soon as its fields are read, while those of others are still to be.
+    """
+    target = grid_from_definition(specification.target, specification.window)
+    weights = remap_weights(selection.grid, target, weights_folder)
+    used = contributing(weights)
+
+    @cache
+    def angle() -> NDArray[np.float64]:
+        return selection.grid.grid_north_angle()[weights.source_rows, weights.source_columns]
+
+    leads = [_Lead(choices, earlier) for choices in _by_lead(selection.choices)]
+    waiting = _waiting(leads)
+    headers = [header for header in selection.headers if header in waiting]
+    with _reading_threads() as (reading, making):
+        fields: dict[FieldHeader, NDArray[np.float32]] = {}
+
+        def make(lead: _Lead) -> NDArray[np.float32]:
+            hours = specification.precipitation_hours
+            channels = [_channel(choice, fields, used, angle, hours) for choice in lead.unknown]
+            return lead.whole(weights.apply_to_window(np.stack(channels)) if channels else None)
+
+        futures = {lead: making.submit(make, lead) for lead in leads if not lead.missing}
+        # In order, so that of several bad fields the same one is always reported.
+        windows = _read_windows(reading, headers, read, weights, used)
+        for header, window in zip(headers, windows, strict=True):
+            fields[header] = window
+            for lead in waiting[header]:
+                lead.missing -= 1
+                if not lead.missing:
+                    futures[lead] = making.submit(make, lead)
+        return [futures[lead].result() for lead in leads]
+
+
+class _Lead:
+    """The channels of one lead, of which some may be known. missing: how many fields are yet to be read."""
+
+    def __init__(self, choices: Sequence[Choice], earlier: Earlier | None) -> None:
+        self._choices = choices
+        self._earlier = earlier
+        self._known = [None] * len(choices) if earlier is None else earlier.find(choices)
+        self.unknown = [one for one, values in zip(choices, self._known, strict=True) if values is None]
+        self.headers = {header for choice in self.unknown for header in choice.headers}
+        self.missing = len(self.headers)
+
+    def whole(self, made: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """All channels (channel, y, x). made: those that were unknown, None where there are none."""
+        fresh = [values is None for values in self._known]
+        rest = iter(() if made is None else made)
+        values = np.stack([next(rest) if known is None else known for known in self._known])
+        if self._earlier is not None:
+            self._earlier.leave(self._choices, values, fresh)
+        return values
+
+
+def _waiting(leads: Sequence[_Lead]) -> dict[FieldHeader, list[_Lead]]:
+    """Which leads need each field that has to be read."""
+    waiting: dict[FieldHeader, list[_Lead]] = {}
+    for lead in leads:
+        for header in lead.headers:
+            waiting.setdefault(header, []).append(lead)
+    return waiting
+
+
 def read_cycle(
     paths: Iterable[Path],
     specification: CycleSpecification,
     weights_folder: Path | None = None,
     expected_reference_time: np.datetime64 | None = None,
     minimum_leads: int | None = None,
+    earlier: Earlier | None = None,
 ) -> CycleInput:
     """``assemble`` over all fields of the files, in the order of the files.
 
@@ -120,6 +190,7 @@ def read_cycle(
             weights_folder=weights_folder,
             expected_reference_time=expected_reference_time,
             minimum_leads=minimum_leads,
+            earlier=earlier,
         )
 
 
@@ -131,24 +202,30 @@ def contributing(weights: RemapWeights) -> NDArray[np.bool_]:
 
 
 @contextmanager
-def _reading_threads() -> Iterator[ThreadPoolExecutor]:
-    """A pool that starts nothing more once something in it has failed."""
-    with ThreadPoolExecutor(READING_THREADS) as pool:
+def _reading_threads() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+    """Threads that read, and others that make leads of what is read; none starts anything once one failed."""
+    with ThreadPoolExecutor(READING_THREADS) as reading, ThreadPoolExecutor(READING_THREADS) as making:
         try:
-            yield pool
+            yield reading, making
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for pool in (reading, making):
+                pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _by_lead(choices: Sequence[Choice]) -> list[list[Choice]]:
+    """In the order of the leads."""
+    return [list(some) for _, some in groupby(choices, key=lambda choice: choice.lead_hours)]
 
 
 def _read_windows(
     pool: ThreadPoolExecutor,
-    selection: Selection,
+    headers: Sequence[FieldHeader],
     read: ReadRegion,
     weights: RemapWeights,
     used: NDArray[np.bool_],
-) -> Fields:
-    """The needed part of every field, checked; 0 in points that no target uses."""
+) -> Iterator[NDArray[np.float32]]:
+    """The needed part of every field, in order, checked; 0 in points that no target uses."""
     region = weights.window
 
     def window(header: FieldHeader) -> NDArray[np.float32]:
@@ -163,8 +240,7 @@ def _read_windows(
         check_field(header, values, used, (region.rows.start, region.columns.start))
         return np.where(used, values, np.float32(0.0))
 
-    # In order, so that of several bad fields the same one is always reported.
-    return dict(zip(selection.headers, pool.map(window, selection.headers), strict=True))
+    return pool.map(window, headers)
 
 
 def _channel(

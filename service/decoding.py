@@ -10,8 +10,12 @@ import numpy as np
 
 from service.cycle import CycleInput, read_cycle
 from service.durability import write_durably
+from service.early_reading import EarlyLeads
+from service.early_results import EarlyResults
 from service.specification import CycleSpecification
+from service.submission import InputFile
 from service.times import iso_time, parse_time
+from service.worker import tell
 
 _logger = logging.getLogger(__name__)
 
@@ -23,16 +27,31 @@ def decode_to_file(
     expected_reference_time: str | None,
     minimum_leads: int | None,
     target: Path,
+    inputs: Sequence[InputFile] = (),
+    early_folders: Sequence[Path] = (),
 ) -> str:
-    """``read_cycle`` with its result in ``target``; the reference time of the files, in ISO 8601."""
+    """``read_cycle`` with its result in ``target``; the reference time of the files, in ISO 8601.
+
+    inputs: what was hashed at the paths. early_folders: where leads that were read before are looked for; all
+    are kept in the first, and told of as soon as they are (``service.worker.tell``).
+    """
+    specification = CycleSpecification.model_validate_json(specification_json)
     cycle = read_cycle(
         paths,
-        CycleSpecification.model_validate_json(specification_json),
+        specification,
         weights_folder=weights_folder,
         expected_reference_time=None
         if expected_reference_time is None
         else parse_time(expected_reference_time),
         minimum_leads=minimum_leads,
+        earlier=EarlyLeads(
+            EarlyResults(*early_folders),
+            dict(zip(paths, inputs, strict=True)),
+            specification,
+            finished=lambda lead_hours, key: tell((lead_hours, key)),
+        )
+        if early_folders
+        else None,
     )
     write_durably(target, lambda path: save_cycle(path, cycle))
     _logger.info("decoded %d files: leads %s h", len(paths), ", ".join(map(str, cycle.leads_hours)))

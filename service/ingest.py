@@ -1,5 +1,7 @@
 """From the inbox into the queue: which files make a cycle, and when they are submitted.
 
+What is there of a cycle is read before the rest comes (``service.early_work``).
+
 A cycle is submitted when its files have settled and make every lead whole; after its deadline also with the
 leads that are there, if they are enough, and again when more come. What was submitted is known by its
 content: whoever looks as well, another process or a cron job, does no harm.
@@ -12,6 +14,7 @@ import logging
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,19 +23,18 @@ from typing import Final, Literal
 
 import numpy as np
 
-from service.artefact import digest_file
+from service.early_work import EarlyWork
 from service.errors import InputError, QueueFull, Unavailable, WorkerDied
 from service.inbox import Inbox, InboxFile, Look, Settling
 from service.job import Job
 from service.jobs import Jobs
-from service.references import hash_file
 from service.schedule import Schedule, now_utc
 from service.specification import CycleSpecification
 from service.stages import Task
 from service.store import Store
 from service.submission import InputFile, Submission
 from service.survey import Survey, survey
-from service.times import compact_time, iso_time
+from service.times import compact_time, iso_time, parse_time
 from service.uploads import safe_name
 from service.worker import Workers
 
@@ -47,6 +49,7 @@ Source = Literal["inbox", "backfill"]
 _RETRY: Final = timedelta(minutes=5)
 """How long after a fault of the service a cycle is submitted again."""
 
+_FORGOTTEN_SECONDS: Final = 86_400.0
 _LONGEST_GOODBYE_SECONDS: Final = 10.0
 _FIRST_PRIORITY: Final = 10
 _BACKFILL_PRIORITY: Final = 1_000_000
@@ -92,8 +95,10 @@ class Ingest:
         minimum_leads: int | None,
         schedule: Schedule,
         folder: Path,
+        early: EarlyWork,
         now: Callable[[], np.datetime64] = now_utc,
     ) -> None:
+        self.early = early
         self._inbox = inbox
         self._settling = settling
         self._jobs = jobs
@@ -107,6 +112,16 @@ class Ingest:
         self._now = now
         self._lock = threading.Lock()
         self._done: dict[np.datetime64, tuple[object, Taken]] = {}
+
+    def clean(self) -> None:
+        """Remove what was kept for cycles that are done, or are not looked for any more."""
+        open_cycles = self.open_cycles()
+        self.early.clean(open_cycles, self._is_busy)
+        # A backfill keeps its copies in the same place.
+        oldest = time.time() - _FORGOTTEN_SECONDS
+        for folder in self._folder.glob("*"):
+            if parse_time(folder.name) not in open_cycles and folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def open_cycles(self) -> list[np.datetime64]:
         """The cycles that are looked for at present, newest first."""
@@ -131,6 +146,8 @@ class Ingest:
             if not files:
                 return Taken(reference_time, "absent")
             if not settled or (len(settled) < len(files) and not impatient):
+                if settled:
+                    self._await_rest(reference_time, settled)
                 return Taken(reference_time, "unsettled", files=len(settled))
             view = (impatient, frozenset(file.signature for file in settled))
             if source == "inbox" and (done := self._done_before(reference_time, view)) is not None:
@@ -177,21 +194,26 @@ class Ingest:
         leads = found.leads_hours
         every = len(specification.leads_hours)
         if len(leads) < (min(self._minimum_leads or every, every) if impatient else every):
+            if source == "inbox":
+                self.early.await_rest(reference_time, usable)
             return Taken(reference_time, "incomplete", len(usable), leads)
         inputs = [self._input(path) for path in usable]
         task = self._task(Submission.of(inputs, iso_time(reference_time)))
         if self._is_published(reference_time, task, leads, source):
             shutil.rmtree(folder, ignore_errors=True)
+            self.early.forget(reference_time)
             return Taken(reference_time, "known", len(usable), leads)
         known = self._jobs.find(self._jobs.key(task))
         job = self._jobs.submit(
             task,
-            None if self._inbox.is_local else _as_uploads(folder, task.submission, usable),
+            None if self._inbox.is_local else _as_uploads(folder, task.submission, usable, inputs),
             source=source,
             priority=self._priority(reference_time, source),
         )
         if len(leads) == every:
             shutil.rmtree(folder, ignore_errors=True)
+        if source == "inbox":
+            self.early.forget(reference_time)
         again = known is not None and known.created == job.created
         return Taken(reference_time, "known" if again else "submitted", len(usable), leads, job.id)
 
@@ -209,6 +231,10 @@ class Ingest:
             copy.replace(path)
         return path
 
+    def _await_rest(self, reference_time: np.datetime64, settled: list[InboxFile]) -> None:
+        folder = self._folder / compact_time(reference_time)
+        self.early.await_rest(reference_time, [self._at_hand(file, folder) for file in settled])
+
     def _survey(
         self, paths: list[Path], reference_time: np.datetime64, specification: CycleSpecification
     ) -> Survey:
@@ -223,9 +249,9 @@ class Ingest:
         return found
 
     def _input(self, path: Path) -> InputFile:
-        if self._inbox.is_local:
-            return hash_file(path)
-        return InputFile(name=path.name, sha256=digest_file(path), size_bytes=path.stat().st_size)
+        file = self.early.hashed(path)
+        # A copy goes with the job, as an upload does.
+        return file if self._inbox.is_local else file.model_copy(update={"path": None, "modified_ns": None})
 
     def _is_published(
         self, reference_time: np.datetime64, task: Task, leads: tuple[int, ...], source: Source
@@ -280,9 +306,22 @@ class IngestWatch:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            looked = time.monotonic()
             if self._leads():
                 self._look()
-            self._stopping.wait(self._poll_seconds)
+                self._work_ahead(looked + self._poll_seconds)
+            self._stopping.wait(max(looked + self._poll_seconds - time.monotonic(), 0.0))
+
+    def _work_ahead(self, until: float) -> None:
+        """Do what can be done early, step by step, until the next look is due."""
+        try:
+            # One step at least, even where a look takes longer than the time between looks.
+            while self._ingest is not None and self._ingest.early.step():
+                if self._stopping.is_set() or time.monotonic() >= until:
+                    return
+        except Exception:
+            if not self._stopping.is_set():
+                _logger.exception("a cycle cannot be read early; its job will read it")
 
     def _look(self) -> None:
         if self._ingest is None:
@@ -312,19 +351,19 @@ class IngestWatch:
                     "%s of the inbox: %d files, leads %s h, job %s",
                     *(iso_time(reference_time), taken.files, taken.leads_hours, str(taken.job)[:12]),
                 )
+        self._ingest.clean()
 
 
 def _failed_by_fault(job: Job) -> bool:
     return job.state == "failed" and job.problem is not None and job.problem.status >= 500
 
 
-def _as_uploads(folder: Path, submission: Submission, paths: list[Path]) -> Path:
+def _as_uploads(folder: Path, submission: Submission, paths: list[Path], files: list[InputFile]) -> Path:
     """The copies once more, as links in the layout of uploads, to be moved into the folder of a job."""
     uploads = folder / "uploads"
     shutil.rmtree(uploads, ignore_errors=True)
-    digests = {one.sha256: one for one in submission.inputs}
-    for path in paths:
-        one = digests[digest_file(path)]
+    for path, file in zip(paths, files, strict=True):
+        one = next(one for one in submission.inputs if one.sha256 == file.sha256)
         place = uploads / one.sha256
         if not place.exists():
             place.mkdir(parents=True)

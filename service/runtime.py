@@ -18,6 +18,7 @@ from service.artefact import Artefact
 from service.cycle_states import CycleStates
 from service.decoding import warm_up
 from service.durability import exclusive
+from service.early_work import EarlyWork
 from service.errors import SettingsError, Unavailable
 from service.explanations import Explanations
 from service.gate import GateLimits
@@ -44,7 +45,7 @@ from service.settings import Settings
 from service.shadow_jobs import ShadowJobs
 from service.shadow_run import prove_shadow
 from service.shelf import Shelf
-from service.stages import Stages, Task
+from service.stages import EARLY, Stages, Task
 from service.state_metrics import StateCollector
 from service.store import Store
 from service.submission import Submission
@@ -245,6 +246,12 @@ class Runtime:
             settings.minimum_leads,
             schedule,
             settings.data_folder / "work" / "inbox",
+            EarlyWork(
+                self._workers,
+                lambda: self.inference,
+                settings.data_folder / EARLY,
+                settings.data_folder / "weights",
+            ),
         )
 
     def task(self, submission: Submission) -> Task:

@@ -48,7 +48,7 @@ class Selection:
     """What a cycle is made of.
 
     reference_time, grid: the only ones. leads_hours: those of the specification that are whole.
-    choices: leads outside, channels inside.
+    choices: leads outside, channels inside; of whole leads alone where the cycle is to be whole.
     headers: every field that has to be read, once, in the order in which they were offered.
     """
 
@@ -116,10 +116,41 @@ def select(
         _check_leads(search, known, specification)
         _check_channels(search)
     choices = tuple(choice for choice in search.choices if choice.lead_hours in leads)
+    return _selection(known, specification, reference_time, leads, choices)
+
+
+def select_some(
+    headers: Sequence[FieldHeader],
+    specification: CycleSpecification,
+    expected_reference_time: np.datetime64,
+) -> Selection | None:
+    """As ``select`` of a cycle whose files are still arriving: every channel that can be made, also at leads
+    that lack others; None where there is nothing yet.
+
+    Raises MixedCycles, WrongSource, WrongGrid.
+    """
+    known = known_fields(headers)
+    if not known:
+        return None
+    reference_time = _reference_time(known, expected_reference_time)
+    _check_centre(known, specification)
+    search = find(known, specification)
+    if not search.choices:
+        return None
+    return _selection(known, specification, reference_time, search.whole_leads(specification), search.choices)
+
+
+def _selection(
+    known: Sequence[FieldHeader],
+    specification: CycleSpecification,
+    reference_time: np.datetime64,
+    leads_hours: tuple[int, ...],
+    choices: tuple[Choice, ...],
+) -> Selection:
     grid = _common_grid(choices, specification)
     needed = {header for choice in choices for header in choice.headers}
     ordered = tuple(dict.fromkeys(header for header in known if header in needed))
-    return Selection(reference_time, grid, leads, choices, ordered)
+    return Selection(reference_time, grid, leads_hours, choices, ordered)
 
 
 def find(known: Sequence[FieldHeader], specification: CycleSpecification) -> Search:

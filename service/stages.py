@@ -5,8 +5,12 @@
     work/jobs/<job>/inputs/<sha256>/<name>     uploaded files
                     cycle.npz                  the decoded cycle
                     probabilities.npy          the network's output
+                    early/                     decoded leads and their probabilities, while others are decoded
                     health.json                what the gate measured
     quarantine/<cycle>/<job>/                  the results of a job that was not published for their sake
+
+The network runs on a lead as soon as it is decoded, while the others are; ``infer`` does what is left. Leads
+that were read while the cycle was still arriving lie in ``work/early/<cycle>`` (``service.early_work``).
 
 A stage may run again after a crash: it reads what the stage before it left and replaces its own result.
 """
@@ -27,6 +31,8 @@ from pydantic import BaseModel, ConfigDict
 from service.cycle import CycleInput
 from service.decoding import decode_to_file, load_cycle
 from service.durability import sync, write_durably
+from service.early_inference import EarlyInference
+from service.early_results import EarlyResults
 from service.errors import ArtefactError, InferenceError, MissingValues
 from service.gate import GateLimits, judge, measure
 from service.inference import Inference
@@ -45,6 +51,10 @@ from service.worker import Workers
 
 INPUTS: Final = "inputs"
 CYCLE_FILE: Final = "cycle.npz"
+EARLY: Final = Path("work/early")
+"""In the data folder: what is read of cycles that are still arriving."""
+
+_EARLY: Final = "early"
 _PROBABILITIES: Final = "probabilities.npy"
 _HEALTH: Final = "health.json"
 _PROBLEM: Final = "problem.json"
@@ -88,8 +98,10 @@ class Stages:
         self._verification = verification
         self._limits = limits
         self._jobs_folder = data_folder / "work" / "jobs"
+        self._early_folder = data_folder / EARLY
         self._weights_folder = data_folder / "weights"
         self._quarantine_folder = data_folder / "quarantine"
+        self._ahead: dict[str, EarlyInference] = {}
 
     def folder(self, job: str) -> Path:
         """Where a job keeps its files."""
@@ -146,15 +158,21 @@ class Stages:
         """
         folder = self.folder(job)
         folder.mkdir(parents=True, exist_ok=True)
+        early = self._early_folders(job, task)
+        inference = self._models.inference(task.model)
+        ahead = self._ahead[job] = EarlyInference(inference, EarlyResults(*early))
         with self._metrics.time_stage("decode"):
-            reference_time = self._workers.run(
+            reference_time = self._workers.run_told(
+                lambda report: ahead.begin(report[1]),
                 decode_to_file,
                 self._locate(job, task),
-                self._models.inference(task.model).artefact.manifest.cycle.model_dump_json(),
+                inference.artefact.manifest.cycle.model_dump_json(),
                 self._weights_folder,
                 task.submission.reference_time,
                 task.minimum_leads,
                 folder / CYCLE_FILE,
+                task.submission.inputs,
+                early,
             )
             # A file that was written to while it was read gave nobody knows what.
             self._locate(job, task)
@@ -164,8 +182,11 @@ class Stages:
         """Probabilities of the decoded cycle. Raises ``InferenceError``."""
         folder = self.folder(job)
         with self._metrics.time_stage("infer"):
-            inference = self._models.inference(task.model)
-            probabilities = inference.infer(load_cycle(folder / CYCLE_FILE).values)
+            # After a crash nothing is under way.
+            ahead = self._ahead.pop(job, None) or EarlyInference(
+                self._models.inference(task.model), EarlyResults(*self._early_folders(job, task))
+            )
+            probabilities = ahead.infer(load_cycle(folder / CYCLE_FILE).values)
             write_durably(folder / _PROBABILITIES, lambda path: save_array(path, probabilities))
 
     def check(self, job: str, task: Task) -> None:
@@ -223,6 +244,12 @@ class Stages:
         """Drop what the stages left and keep the inputs, for a look at why the job failed."""
         for name in (CYCLE_FILE, _PROBABILITIES, _HEALTH):
             (self.folder(job) / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder(job) / _EARLY, ignore_errors=True)
+
+    def let_go(self, job: str) -> None:
+        """Begin nothing more of what runs ahead of a job."""
+        if (ahead := self._ahead.pop(job, None)) is not None:
+            ahead.drop()
 
     def remove(self, job: str) -> None:
         """Drop all files of a job. The rename makes it one step for whoever looks."""
@@ -232,6 +259,12 @@ class Stages:
         if folder.exists():
             folder.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
+
+    def _early_folders(self, job: str, task: Task) -> list[Path]:
+        """Where leads are kept, and where they may have been kept before there was a job."""
+        cycle = task.submission.reference_time
+        arriving = [] if cycle is None else [self._early_folder / compact_time(parse_time(cycle))]
+        return [self.folder(job) / _EARLY, *arriving]
 
     def _locate(self, job: str, task: Task) -> list[Path]:
         return [one.locate(self.folder(job) / INPUTS) for one in task.submission.inputs]

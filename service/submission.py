@@ -49,6 +49,14 @@ class InputFile(BaseModel):
             raise self._changed(f"{status.st_size} bytes, changed at {status.st_mtime_ns} ns")
         return self.path
 
+    def is_unchanged(self) -> bool:
+        """Whether a file that was referred to is still the one that was hashed."""
+        try:
+            self.locate(Path())
+        except DigestMismatch:
+            return False
+        return True
+
     def _changed(self, got: str) -> DigestMismatch:
         return DigestMismatch(
             "a file changed after it was submitted",

@@ -8,11 +8,14 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
-from typing import ParamSpec, TypeVar
+from multiprocessing import connection
+from typing import Any, Final, ParamSpec, TypeVar
 
 from service.errors import WorkerDied
 from service.logs import LogSetup, configure_logs, current_setup, current_subject, log_subject
@@ -22,6 +25,29 @@ _logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+Pipe = tuple["connection.Connection[Any, Any]", "connection.Connection[Any, Any]"]
+"""The end that receives and the end that sends."""
+
+_SPAWN: Final = multiprocessing.get_context("spawn")
+
+
+class _Teller:
+    """In a worker process: where it tells what it has to tell before its result."""
+
+    def __init__(self) -> None:
+        self.to: connection.Connection[Any, Any] | None = None
+        self.lock = threading.Lock()
+
+
+_TELLER: Final = _Teller()
+
+
+def tell(report: object) -> None:
+    """Tell the caller of the function at work something small; nobody listens outside a worker process."""
+    with _TELLER.lock:
+        if _TELLER.to is not None:
+            _TELLER.to.send(report)
 
 
 class Workers:
@@ -37,7 +63,7 @@ class Workers:
         self._memory_bytes = memory_bytes
         self._closed = False
         self._lock = threading.Lock()
-        self._executors: set[ProcessPoolExecutor] = set()
+        self._executors: dict[ProcessPoolExecutor, Pipe] = {}
         self._idle: queue.LifoQueue[ProcessPoolExecutor] = queue.LifoQueue()
         for _ in range(count):
             self._idle.put(self._new_executor())
@@ -52,6 +78,12 @@ class Workers:
 
         Raises ``WorkerDied`` when the process ends without an answer or exceeds the limit of time or memory.
         """
+        return self.run_told(None, function, *args, **kwargs)
+
+    def run_told(
+        self, told: Callable[[Any], None] | None, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """As ``run``; told gets what the function tells (``tell``) while it is at work, and must be quick."""
         executor = self._idle.get()
         subject, call = current_subject(), partial(function, *args, **kwargs)
         try:
@@ -61,7 +93,8 @@ class Workers:
                 # It died while it was idle, which says nothing about these arguments.
                 executor = self._replace(executor)
                 future = executor.submit(_call, subject, call)
-            return future.result(timeout=self._timeout_seconds)
+            left = self._listen(self._reports(executor), future, told)
+            return future.result(timeout=left)
         except MemoryError as error:
             # What it still holds on to is not known: the next call gets a new one.
             executor = self._replace(executor)
@@ -101,22 +134,60 @@ class Workers:
                 _end(executor)
             self._executors.clear()
 
+    def _reports(self, executor: ProcessPoolExecutor) -> connection.Connection[Any, Any]:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the workers are closed")
+            return self._executors[executor][0]
+
+    def _listen(
+        self,
+        reports: connection.Connection[Any, Any],
+        future: Future[R],
+        told: Callable[[Any], None] | None,
+    ) -> float:
+        """Pass on what is told until the function has ended or its time is over; seconds that are left."""
+        deadline = time.monotonic() + self._timeout_seconds
+        ended, end = multiprocessing.Pipe(duplex=False)
+        with ended, end:
+
+            def wake(_: object) -> None:
+                # After the time is over nobody waits any more.
+                with suppress(OSError):
+                    end.send(None)
+
+            future.add_done_callback(wake)
+            while (left := deadline - time.monotonic()) > 0:
+                ready = connection.wait([reports, ended], left)
+                if reports in ready:
+                    report = reports.recv()
+                    if told is not None:
+                        told(report)
+                elif ready:
+                    break
+        while future.done() and reports.poll():
+            report = reports.recv()
+            if told is not None:
+                told(report)
+        return max(deadline - time.monotonic(), 0.0)
+
     def _new_executor(self) -> ProcessPoolExecutor:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the workers are closed")
+            pipe = _SPAWN.Pipe(duplex=False)
             executor = ProcessPoolExecutor(
                 max_workers=1,
-                mp_context=multiprocessing.get_context("spawn"),
+                mp_context=_SPAWN,
                 initializer=_begin,
-                initargs=(current_setup(), self._memory_bytes),
+                initargs=(current_setup(), self._memory_bytes, pipe[1]),
             )
-            self._executors.add(executor)
+            self._executors[executor] = pipe
             return executor
 
     def _replace(self, executor: ProcessPoolExecutor) -> ProcessPoolExecutor:
         with self._lock:
-            self._executors.discard(executor)
+            self._executors.pop(executor, None)
             _end(executor)
         return self._new_executor()
 
@@ -134,8 +205,11 @@ def _call(subject: dict[str, str], function: Callable[[], R]) -> R:
         return function()
 
 
-def _begin(setup: LogSetup | None, memory_bytes: int | None) -> None:
-    """What a new process does first. setup: how it logs; None leaves that to Python."""
+def _begin(
+    setup: LogSetup | None, memory_bytes: int | None, reports: connection.Connection[Any, Any]
+) -> None:
+    """What a new process does first. setup: how it logs; None: as Python does. reports: for ``tell``."""
+    _TELLER.to = reports
     if memory_bytes is not None:
         limit_memory(memory_bytes)
     if setup is not None:

@@ -26,6 +26,7 @@ from service.metrics import Metrics
 from service.problems import Problem, internal_problem, problem_of
 from service.shadow_jobs import ShadowJobs
 from service.stages import Stages, Task
+from service.times import parse_time
 from service.tracing import Span, Tracing
 
 _logger = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class Workflow:
                 result = self._work(run)
             finally:
                 self._running.discard(job_id)
+                self._stages.let_go(job_id)
             self._describe(span, run, result)
             with log_subject(**run.subject):
                 self._finish(run, result)
@@ -146,7 +148,10 @@ class Workflow:
 
     def _run_steps(self, run: _Run) -> dict[str, Any]:
         job_id, task = run.job_id, run.task
-        if (record := self._stages.find_done(job_id, task, self._index.cycles(job_id))) is not None:
+        declared = task.submission.reference_time
+        # With an archive of many cycles not all of them are gone through for every job.
+        cycles = self._index.cycles(job_id) if declared is None else [parse_time(declared)]
+        if (record := self._stages.find_done(job_id, task, cycles)) is not None:
             self._announcer.published(record.reference_time, record.revision)
             return {"reference_time": record.reference_time, "revision": record.revision}
         collected = self._step("collect", lambda: self._stages.collect(job_id, task))

@@ -125,11 +125,11 @@ async def cancel(job_id: str, service: Service) -> JobDocument:
 async def _submit(request: Request, service: Runtime, declared: str | None) -> Job:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
         submission = await _receive_references(request, service, declared)
-        return await asyncio.to_thread(service.jobs.submit, service.task(submission))
+        return await asyncio.to_thread(lambda: service.jobs.submit(service.task(submission)))
     uploads = await asyncio.to_thread(service.new_upload_folder)
     try:
         submission = await _receive_files(request, service, declared, uploads)
-        return await asyncio.to_thread(service.jobs.submit, service.task(submission), uploads)
+        return await asyncio.to_thread(lambda: service.jobs.submit(service.task(submission), uploads))
     except BaseException:
         await asyncio.to_thread(shutil.rmtree, uploads, ignore_errors=True)
         raise

@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.deformable_peers import through_grid_sample
+from tests.bench.random_model import random_network
 from training.export import INPUT_NAME, OPSET, OUTPUT_NAME, write_graph
 from training.networks import dcnv3
 from training.networks.segmentation import ARCHITECTURES, Probabilities, Segmentation
@@ -60,17 +61,6 @@ def _export_grid_sample(network: Segmentation, path: Path) -> None:
     program.save(path)
 
 
-def _random_network(architecture: str) -> Segmentation:
-    """Offsets and masks start at zero in training; here they must sample between the cells."""
-    torch.manual_seed(0)
-    network = Segmentation(ARCHITECTURES[architecture]).eval()
-    for module in network.modules():
-        if isinstance(module, dcnv3.DCNv3):
-            torch.nn.init.normal_(module.offset.weight, std=0.1)
-            torch.nn.init.normal_(module.mask.weight, std=0.1)
-    return network
-
-
 def _measure(calls: dict[str, Callable[[], NDArray[np.float32]]], runs: int) -> dict[str, list[float]]:
     reference = next(iter(calls.values()))()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
@@ -93,7 +83,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
-    network = _random_network(arguments.architecture)
+    network = random_network(arguments.architecture)
     fields = np.random.default_rng(0).standard_normal((LEADS, *SHAPE)).astype(np.float32)
     with tempfile.TemporaryDirectory() as name:
         deform, grid = Path(name) / "deform.onnx", Path(name) / "grid.onnx"

@@ -119,7 +119,7 @@ def _watch_stages(life: Life) -> None:
     _replace(jobs_module, _ATTEMPTS=100, _CARE_SECONDS=0.2)
     if life.version is not None:
         _replace(jobs_module, _WORKFLOW_VERSION=life.version)
-    _replace(Workers, warm=lambda *_: [], run=_call)
+    _replace(Workers, warm=lambda *_: [], run=_call, run_told=_call_told)
     _replace(Stages, **{stage: _watched(stage, getattr(Stages, stage), life) for stage in STAGES})
     if "shadow_model" in dict(life.settings):
         _replace(shadow_jobs_module, _CARE_SECONDS=0.2)
@@ -164,6 +164,12 @@ def _last(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _call(_: Workers, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    return function(*arguments, **named)
+
+
+def _call_told(
+    _: Workers, told: Callable[..., Any], function: Callable[..., Any], *arguments: Any, **named: Any
+) -> Any:
     return function(*arguments, **named)
 
 

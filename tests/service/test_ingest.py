@@ -10,15 +10,22 @@ import fsspec
 import numpy as np
 import pytest
 import xarray as xr
+from numpy.typing import NDArray
 
 from service.__main__ import main
+from service.cycle import read_cycle
+from service.early_results import EarlyResults
+from service.early_work import EarlyWork
 from service.gate import GateLimits
 from service.inbox import Inbox, Settling
 from service.ingest import Ingest
 from service.job import STAGES
+from service.product import RAW_PRECIPITATION
 from service.schedule import Schedule, now_utc
 from service.settings import Settings
+from service.stages import EARLY
 from service.times import compact_time, iso_time
+from tests.service.sample_artefact import SAMPLE_SPECIFICATION
 from tests.service.sample_cycle import replaced, write_cycle
 from tests.service.sample_service import ServiceClient, problem, reach, running, submit
 
@@ -68,6 +75,8 @@ def state(client: ServiceClient, time: np.datetime64) -> str:
 
 def test_missed_cycles_are_caught_up_with_newest_first(client: ServiceClient) -> None:
     reach(lambda: all(state(client, time) == "published" for time in MISSED))
+    # A product is there before its job has ended.
+    reach(lambda: not client.runtime.jobs.unfinished())
     documents = [client.get(f"/cycles/{iso_time(time)}").json() for time in MISSED]
     published = [document["revisions"][0]["created"] for document in documents]
     assert published == sorted(published)
@@ -111,7 +120,7 @@ def test_a_cycle_is_partial_after_its_deadline_until_the_rest_comes(
     assert len(document["revisions"][1]["inputs"]) == 3
 
 
-def test_before_the_deadline_a_cycle_waits_for_its_leads(
+def test_before_the_deadline_a_cycle_waits_for_its_leads_and_is_read_meanwhile(
     client: ServiceClient, inbox: Path, tmp_path: Path
 ) -> None:
     time = NEWEST - INTERVAL
@@ -123,9 +132,31 @@ def test_before_the_deadline_a_cycle_waits_for_its_leads(
     parameters = {"reference_time": iso_time(time)}
     reach(lambda: client.post("/ingest", params=parameters).json()["outcome"] == "incomplete")
     assert state(client, time) == "expected"
+    early = client.runtime.settings.data_folder / EARLY / compact_time(time)
+
+    def kept() -> dict[str, NDArray[np.float32]]:
+        found = {path.name: EarlyResults(early).get(path.name) for path in early.glob("*")}
+        return {key: values for key, values in found.items() if values is not None and values.ndim == 3}
+
+    # The lead, and its probabilities.
+    reach(lambda: len(kept()) == 2)
+    expected = read_cycle(some, SAMPLE_SPECIFICATION, minimum_leads=1).values[0]
+    (lead,) = (key for key, values in kept().items() if np.array_equal(values, expected))
+    # A mark that only a product of what was read early can carry.
+    marked = expected.copy()
+    marked[-1] += 1.0
+    EarlyResults(early).put(lead, marked)
     shutil.copy(last, folder)
     reach(lambda: state(client, time) == "published")
-    assert len(client.get(f"/cycles/{iso_time(time)}").json()["revisions"]) == 1
+    document = client.get(f"/cycles/{iso_time(time)}").json()
+    assert len(document["revisions"]) == 1
+    (tmp_path / "product.nc").write_bytes(client.get(document["product"]).content)
+    with xr.open_dataset(tmp_path / "product.nc") as product:
+        rain_mm = product[RAW_PRECIPITATION].values
+    np.testing.assert_array_equal(rain_mm[0], marked[-1])
+    whole = read_cycle([*some, last], SAMPLE_SPECIFICATION).values
+    np.testing.assert_array_equal(rain_mm[1], whole[1, -1])
+    reach(lambda: not early.exists())
 
 
 def test_asking_as_well_does_nothing_twice(client: ServiceClient) -> None:
@@ -204,6 +235,7 @@ def test_files_from_elsewhere_are_copied_and_given_to_the_job(
         None,
         Schedule.of(runtime.settings),
         tmp_path / "copies",
+        EarlyWork(runtime._workers, lambda: runtime.inference, tmp_path / "early", tmp_path / "weights"),
     )
     try:
         assert ingest.take(time).outcome == "unsettled"

@@ -9,12 +9,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from service.errors import MissingLead, WorkerDied
 from service.logs import configure_logs, current_subject, log_subject
-from service.worker import Workers
+from service.worker import Workers, tell
 
 
 def add(one: int, other: int) -> int:
@@ -151,3 +152,59 @@ def test_closing_ends_a_busy_worker_without_blaming_its_input() -> None:
     assert [type(error) for error in caught] == [RuntimeError]
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+
+
+def tell_and_add(*numbers: int) -> int:
+    for number in numbers:
+        tell(number)
+    return sum(numbers)
+
+
+def tell_and_fail() -> None:
+    tell("before")
+    raise MissingLead("no field at lead 3")
+
+
+def test_what_is_told_comes_in_order_and_to_its_own_caller(workers: Workers) -> None:
+    heard: list[object] = []
+    for numbers in ((1, 2, 3), (4,), ()):
+        heard.clear()
+        assert workers.run_told(heard.append, tell_and_add, *numbers) == sum(numbers)
+        assert heard == list(numbers)
+    assert workers.run(tell_and_add, 5, 6) == 11
+    assert workers.run_told(heard.append, add, 2, 3) == 5
+    assert heard == []
+    with pytest.raises(MissingLead):
+        workers.run_told(heard.append, tell_and_fail)
+
+
+def tell_and_wait(answer: str) -> bool:
+    tell("begun")
+    deadline = time.monotonic() + 60
+    while not Path(answer).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return True
+
+
+def test_it_is_told_while_the_function_is_at_work(workers: Workers, tmp_path: Path) -> None:
+    answer = tmp_path / "answer"
+    assert workers.run_told(lambda _: answer.touch(), tell_and_wait, str(answer))
+
+
+def test_a_crash_after_telling_leaves_nothing_to_the_next(workers: Workers) -> None:
+    heard: list[object] = []
+    with pytest.raises(WorkerDied):
+        workers.run_told(heard.append, tell_and_crash)
+    heard.clear()
+    assert workers.run_told(heard.append, add, 2, 3) == 5
+    assert heard == []
+
+
+def tell_and_crash() -> None:
+    tell("before")
+    crash()
+
+
+def test_outside_a_worker_nobody_listens() -> None:
+    tell("anything")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,10 @@ class CycleIndex:
         paths = list(self._cycle_folder(reference_time).glob("*"))
         return [path.name for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)]
 
-    def cycles(self, job_id: str) -> list[np.datetime64]:
-        """Reference times of the cycles that a job was noted for."""
-        return [parse_time(path.parent.name) for path in self._folder.glob(f"*/{job_id}")]
+    def cycles(self, job_id: str) -> Iterator[np.datetime64]:
+        """Reference times of the cycles that a job was noted for. Goes through all cycles as it is asked."""
+        for path in self._folder.glob(f"*/{job_id}"):
+            yield parse_time(path.parent.name)
 
     def all_cycles(self) -> list[np.datetime64]:
         """Reference times of all cycles of which there is a job, oldest first."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from heapq import merge
+from itertools import groupby, islice
 from typing import Final, Literal, Protocol, get_args
 
 import numpy as np
@@ -88,7 +89,7 @@ class CycleStates:
 
     def recent(self, limit: int) -> list[CycleState]:
         """The newest cycles of which anything is known or that are expected already, newest first."""
-        return list(islice(self._states(self._store.cycles()), limit))
+        return list(islice(self._states(self._store.newest_first()), limit))
 
     def counts(self) -> dict[State, int]:
         """Cycles that are not too old to be caught up with, by state; every state is there."""
@@ -100,7 +101,10 @@ class CycleStates:
     def _states(
         self, published: Iterable[np.datetime64], oldest: np.datetime64 | None = None
     ) -> Iterator[CycleState]:
-        """Newest first: these, and those that have jobs or are expected, back to the oldest."""
+        """Newest first: these, and those that have jobs or are expected, back to the oldest.
+
+        published: newest first; no more of them are looked at than are asked for.
+        """
         now = self._now()
         horizon = now - self._schedule.catch_up
         by_cycle: dict[np.datetime64, list[Job]] = defaultdict(list)
@@ -108,7 +112,8 @@ class CycleStates:
             if job.cycle is not None:
                 by_cycle[parse_time(job.cycle)].append(job)
         expected = self._schedule.open_cycles(now) if self._schedule.expects else ()
-        for time in sorted({*published, *by_cycle, *expected}, reverse=True):
+        others = sorted({*by_cycle, *expected}, reverse=True)
+        for time, _ in groupby(merge(published, others, reverse=True)):
             if oldest is not None and time < oldest:
                 return
             if (state := self._state(time, tuple(by_cycle.get(time, ())))) is not None:

@@ -298,6 +298,8 @@ def _conditions(selection: Selection) -> list[sql.ColumnElement[bool]]:
         conditions.append(columns.valid_time <= _seconds(selection.until))
     if selection.reference_time is not None:
         conditions.append(columns.reference_time == _seconds(selection.reference_time))
+        # The tables are in the order of valid times: what ended before need not be looked at.
+        conditions.append(columns.valid_time > _seconds(selection.reference_time))
     wanted = {name: getattr(selection, name) for name in ("threshold_mm", "lead_hours", "source")}
     conditions += [columns[name] == value for name, value in wanted.items() if value is not None]
     return conditions

@@ -134,15 +134,15 @@ class Store:
 
     def cycles(self) -> list[np.datetime64]:
         """Reference times with a published product, newest first."""
-        return list(self._newest_first())
+        return list(self.newest_first())
 
     def cycles_since(self, moment: np.datetime64) -> list[np.datetime64]:
         """Reference times from this one on with a published product, newest first."""
-        return list(takewhile(lambda time: bool(time >= moment), self._newest_first()))
+        return list(takewhile(lambda time: bool(time >= moment), self.newest_first()))
 
     def newest(self) -> np.datetime64 | None:
         """The newest reference time with a product, None where there is none."""
-        return next(self._newest_first(), None)
+        return next(self.newest_first(), None)
 
     def latest(self) -> np.datetime64:
         """The newest reference time with a product. Raises ``NotFound``."""
@@ -196,7 +196,8 @@ class Store:
         """Cycles that have a folder, with a product or without, oldest first."""
         return sorted(parse_time(path.name) for path in self.folder.glob(FOLDER_PATTERN))
 
-    def _newest_first(self) -> Iterator[np.datetime64]:
+    def newest_first(self) -> Iterator[np.datetime64]:
+        """As ``cycles``, of which no more is read than is asked for."""
         for name in sorted((path.name for path in self.folder.glob(FOLDER_PATTERN)), reverse=True):
             if not is_expired(self.folder / name) and any((self.folder / name).glob("r*.json")):
                 yield parse_time(name)

@@ -50,6 +50,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """No decoding processes: their start takes longer than all that these tests do with them."""
     monkeypatch.setattr(Workers, "warm", lambda *_: [])
     monkeypatch.setattr(Workers, "run", read_here)
+    monkeypatch.setattr(
+        Workers, "run_told", lambda _, told, function, *rest, **named: function(*rest, **named)
+    )
 
 
 def read_here(_: Workers, function: Any, *arguments: Any, **named: Any) -> Any:

@@ -260,6 +260,9 @@ def test_a_gpu_that_is_lost_in_the_middle_of_a_run(tmp_path: Path, monkeypatch: 
     class LostDevice:
         """What ONNX Runtime raises when the driver has lost the card."""
 
+        def get_providers(self) -> list[str]:
+            return ["CUDAExecutionProvider"]
+
         def run(self, *_: object) -> object:
             raise RuntimeError("CUDA failure 719: unspecified launch failure")
 

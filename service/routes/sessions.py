@@ -34,7 +34,7 @@ class SignIn(BaseModel):
     response_class=Response,
     responses={
         204: {"description": "Signed in: the cookie goes with all that the page reads"},
-        **problem_responses(400, 401, 403, 413, 429, 503),
+        **problem_responses(400, 401, 403, 413, 422, 429, 503),
     },
 )
 async def sign_in(request: Request, body: SignIn, service: Service) -> Response:

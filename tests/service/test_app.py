@@ -306,6 +306,7 @@ def test_the_documentation_lists_every_route(client: ServiceClient) -> None:
         "/cycles/{reference_time}/explanations",
         "/cycles/{reference_time}/explanations/{name}",
         "/cycles/{reference_time}/explanations/{name}.nc",
+        "/session",
         "/events",
         "/observations",
         "/verification",

@@ -269,7 +269,7 @@ def test_a_fault_of_the_service_tells_nothing_of_its_inside(
     def fail() -> None:
         raise KeyError("secret")
 
-    monkeypatch.setattr(client.runtime.store, "cycles", fail)
+    monkeypatch.setattr(client.runtime.store, "newest_first", fail)
     answer = client.get("/cycles")
     problem(answer, 500, "internal-error")
     assert "secret" not in answer.text

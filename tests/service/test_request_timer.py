@@ -46,7 +46,7 @@ def test_a_fault_is_counted_as_one(client: ServiceClient, monkeypatch: pytest.Mo
     def fail() -> None:
         raise KeyError
 
-    monkeypatch.setattr(client.runtime.store, "cycles", fail)
+    monkeypatch.setattr(client.runtime.store, "newest_first", fail)
     client.get("/cycles")
     assert requests(client)["GET", "/cycles", "500"] == 1
 

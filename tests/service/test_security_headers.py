@@ -65,7 +65,7 @@ def test_what_everybody_may_keep_is_private_where_reading_is_protected() -> None
 
 
 def test_a_fault_of_the_service_has_them_too(client: ServiceClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client.runtime.store, "cycles", lambda: 1 / 0)
+    monkeypatch.setattr(client.runtime.store, "newest_first", lambda: 1 / 0)
     answer = client.get("/cycles")
     assert answer.status_code == 500
     assert answer.headers["x-content-type-options"] == "nosniff"

@@ -96,7 +96,7 @@ def test_threads_do_not_change_a_bit_of_what_is_compiled() -> None:
         torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0][:3], other[:3], strict=True))
-        # The gradient of the logits goes through a sum of torch's, which some processors round by its threads.
+        # The gradient of the logits goes through a sum of torch, which some processors round by its threads.
         torch.testing.assert_close(results[0][3], other[3], atol=1e-6, rtol=0)
 
 

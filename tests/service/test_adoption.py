@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dbos import DBOS
 from dbos._sys_db import SystemDatabase
 
 from service import jobs as jobs_module
@@ -57,6 +58,8 @@ def test_a_job_whose_end_was_not_kept_goes_on(tmp_path: Path, monkeypatch: pytes
 def test_a_job_at_work_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(tmp_path) as client:
         rounds: list[float] = []
+        resumed: list[str] = []
+        monkeypatch.setattr(DBOS, "resume_workflow", lambda job, **_: resumed.append(job))
         adopt = client.runtime.jobs.adopt
 
         def look() -> None:
@@ -68,6 +71,7 @@ def test_a_job_at_work_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         job = submit_held(client, write_cycle(tmp_path / "cycle"))
         reach(lambda: len(rounds) > 4)
         assert client.get(job).json()["state"] == "running"
+        assert not resumed
         gate.open()
         reach(lambda: client.get(job).json()["state"] == "succeeded")
         assert [stage["name"] for stage in client.get(job).json()["stages"]].count("infer") == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from service.expiry import expire
 from service.publications import Publication, Publications
 
 POLL_SECONDS = 0.01
@@ -67,6 +68,21 @@ def test_a_product_without_a_record_is_not_published(folders: tuple[Path, Path])
             assert queue.empty()
             publish(products, NEW, 1)
             assert (await queue.get()) == Publication("published", "2026-11-22T06:00:00Z", 1)
+
+    play(folders, scene)
+
+
+def test_what_comes_again_after_it_expired_is_told_again(folders: tuple[Path, Path]) -> None:
+    products, _ = folders
+
+    async def scene(publications: Publications) -> None:
+        async with publications.listener() as queue:
+            expire(products / OLD)
+            await asyncio.sleep(5 * POLL_SECONDS)
+            publish(products.parent, OLD, 1)
+            (products / OLD).rename(products / ".removed-1")
+            (products.parent / OLD).rename(products / OLD)
+            assert await queue.get() == Publication("published", "2026-11-22T00:00:00Z", 1)
 
     play(folders, scene)
 

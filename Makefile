@@ -59,6 +59,9 @@ experiment: .venv/all  ## every row of training/RESULTS.md, for hours; resumable
 bench: .venv/all  ## reading and inference as ratios to named peers
 	$(BIN)/python -m tests.bench.reading
 	$(BIN)/python -m tests.bench.inference
+	$(BIN)/python -m tests.bench.rewrites
+	$(BIN)/python -m tests.bench.widths
+	$(BIN)/python -m tests.bench.cycle
 
 torture: .venv/all  ## every campaign of service/RELIABILITY.md in full, for hours
 	$(BIN)/python -m tests.torture.hostile_files --count 10000 --seed 1

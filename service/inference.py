@@ -16,7 +16,7 @@ from service.settings import Provider
 SUM_TOLERANCE: Final = 1e-4
 """A cell whose probabilities miss one by more than this did not come out of a softmax."""
 
-_PROVIDERS: Final[dict[Provider, list[Any]]] = {
+PROVIDERS: Final[dict[Provider, list[Any]]] = {
     "cpu": ["CPUExecutionProvider"],
     "cuda": [
         # TF32 would move probabilities by more than the golden tolerance; the heuristic algorithm search
@@ -158,7 +158,7 @@ def _open_session(
     options.log_severity_level = 3
     graph = artefact.graph if accelerator is None else accelerator.register(options)
     try:
-        session = onnxruntime.InferenceSession(graph, options, providers=_PROVIDERS[provider])
+        session = onnxruntime.InferenceSession(graph, options, providers=PROVIDERS[provider])
     except Exception as error:
         # As above: no common base class.
         raise ArtefactError("the graph does not load", where=str(artefact.graph), got=str(error)) from error

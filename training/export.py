@@ -9,6 +9,7 @@ probabilities. A folder that exists is never written again: a change is a new ve
 from __future__ import annotations
 
 import argparse
+import copy
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,7 @@ from training.evaluation import SCORES, DecisionName, Evaluation, read_evaluatio
 from training.finetune import Provenance, load_run
 from training.networks.dcnv3 import DCNv3, onnx_translations
 from training.networks.heads import HEADS, Calibration, PiecewiseLinear
+from training.networks.internimage import Block
 from training.networks.segmentation import Probabilities
 from training.samples import Floats, Split
 
@@ -79,7 +81,7 @@ def write_graph(model: Probabilities, shape: tuple[int, int, int], path: Path) -
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         program = torch.onnx.export(
-            model.eval(),
+            folded(model.eval()),
             (example,),
             dynamo=True,
             opset_version=OPSET,
@@ -95,6 +97,15 @@ def write_graph(model: Probabilities, shape: tuple[int, int, int], path: Path) -
     program.save(path)
     _forget_traces(path)
     _check_graph(model, path)
+
+
+def folded(model: Probabilities) -> Probabilities:
+    """A copy with less to compute. What else was tried is in ``tests.bench.rewrites``."""
+    copied = copy.deepcopy(model)
+    for module in copied.modules():
+        if isinstance(module, Block):
+            module.fold()
+    return copied
 
 
 def _forget_traces(path: Path) -> None:

@@ -64,10 +64,16 @@ class ExportedGraph:
 
     @property
     def logits(self) -> str:
-        """The name of the classes' logits. Raises ``ArtefactError`` where the head is no softmax."""
+        """The name of the classes' logits. Raises ``ArtefactError`` where the head is no softmax.
+
+        The softmax over the classes is one operator, or is written out as newer exports have it:
+        powers of what is left of the logits without their largest, over their sum.
+        """
         for node in reversed(self._nodes):
             axes = [one.i for one in node.attribute if one.name == "axis"]
             if node.op_type in {"Softmax", "LogSoftmax"} and axes == [1]:
+                return str(node.input[0])
+            if node.op_type == "ReduceMax" and self._constants[node.input[1]].tolist() == [1]:
                 return str(node.input[0])
         raise ArtefactError(
             "The graph has no logit for each class",
@@ -196,6 +202,11 @@ def _reduce_sum(attributes: Attributes, inputs: Inputs) -> Tensor:
     return x.sum(dim=axes.tolist(), keepdim=bool(attributes["keepdims"]))
 
 
+def _reduce_max(attributes: Attributes, inputs: Inputs) -> Tensor:
+    x, axes = _all(inputs)
+    return x.amax(dim=axes.tolist(), keepdim=bool(attributes["keepdims"]))
+
+
 def _clip(_attributes: Attributes, inputs: Inputs) -> Tensor:
     x, low, high = _all(inputs)
     return x.clamp(low, high)
@@ -226,6 +237,7 @@ _OPERATORS: Final[dict[str, Operator]] = {
     "Concat": lambda attributes, inputs: torch.cat(_all(inputs), dim=attributes["axis"]),
     "Conv": _convolution,
     "DeformConv": _deformable_convolution,
+    "Div": _plain(torch.div),
     "Exp": _plain(torch.exp),
     "Gather": _gather,
     "Gelu": lambda attributes, inputs: functional.gelu(
@@ -236,6 +248,7 @@ _OPERATORS: Final[dict[str, Operator]] = {
     "MatMul": _plain(torch.matmul),
     "Min": _plain(torch.minimum),
     "Mul": _plain(torch.mul),
+    "ReduceMax": _reduce_max,
     "ReduceSum": _reduce_sum,
     "Relu": _plain(torch.relu),
     "Reshape": _reshape,

@@ -100,6 +100,16 @@ class Learning:
     csi: Mapping[float, Sequence[float]]
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs and what it brings: milliseconds of CPU for a lead, CSI and its 95 % interval."""
+
+    name: str
+    milliseconds: float
+    csi: Mapping[float, tuple[float, float, float]]
+    """By threshold in mm: value, lower and upper end."""
+
+
 @look
 def class_shares(shares: LabelShares) -> Figure:
     """Figure 2: how many cells tell the network something about each class, without and with smoothing."""
@@ -185,6 +195,27 @@ def scores_by_label_share(learnings: Sequence[Learning]) -> Figure:
         axes.set_xticks(shares, [f"{100 * share:g} %" for share in shares])
         axes.minorticks_off()
     _legend_below(figure, panels[0])
+    return figure
+
+
+@look
+def skill_by_cost(costs: Sequence[Cost]) -> Figure:
+    """CSI with its interval over the milliseconds of a lead; each point has its name beside it."""
+    figure = new_figure(8.0, 3.2)
+    panels = figure.subplots(1, len(THRESHOLDS_MM))
+    for axes, threshold in zip(panels, THRESHOLDS_MM, strict=True):
+        here = sorted((cost for cost in costs if threshold in cost.csi), key=lambda cost: cost.milliseconds)
+        values = np.array([cost.csi[threshold] for cost in here])
+        places = [cost.milliseconds for cost in here]
+        errors = np.abs(values[:, 1:] - values[:, :1]).T
+        axes.errorbar(places, values[:, 0], errors, color=BLUE, marker="o", markersize=5, capsize=3)
+        for cost, (value, *_) in zip(here, values, strict=True):
+            axes.annotate(
+                cost.name, (cost.milliseconds, value), (5, 5), textcoords="offset points", fontsize=8
+            )
+        axes.set(title=f"{threshold:g} mm or more", xlabel="ms of CPU for a lead", ylabel="CSI, tuned")
+        axes.set_xlim(left=0)
+        axes.margins(x=0.12)
     return figure
 
 

@@ -23,15 +23,15 @@ from service.artefact import (
 )
 from training.export import INPUT_NAME, OUTPUT_NAME, check_parity, write_graph
 from training.networks.dcnv3 import DCNv3
-from training.networks.segmentation import ARCHITECTURES, Probabilities, Segmentation
+from training.networks.segmentation import ARCHITECTURES, Architecture, Probabilities, Segmentation
 
 RANDOM = "random weights, for measurements of speed alone"
 
 
-def random_network(architecture: str) -> Segmentation:
+def random_network(architecture: Architecture) -> Segmentation:
     """Offsets and masks start at zero in training; here they must sample between the cells."""
     torch.manual_seed(0)
-    network = Segmentation(ARCHITECTURES[architecture]).eval()
+    network = Segmentation(architecture).eval()
     for module in network.modules():
         if isinstance(module, DCNv3):
             torch.nn.init.normal_(module.offset.weight, std=0.1)
@@ -47,7 +47,7 @@ def write_random_model(models: Path, architecture: str, like: Path) -> Path:
     with np.load(like / GOLDEN) as golden:
         values = golden[GOLDEN_INPUT][:1]
     fields = normalise(values, manifest)
-    model = Probabilities(random_network(architecture))
+    model = Probabilities(random_network(ARCHITECTURES[architecture]))
     write_graph(model, fields.shape[1:], folder / GRAPH)
     check_parity(model, folder / GRAPH, fields)
     session = onnxruntime.InferenceSession(folder / GRAPH, providers=["CPUExecutionProvider"])

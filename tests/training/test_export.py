@@ -21,6 +21,7 @@ from training.evaluate import evaluate
 from training.evaluation import read_evaluation
 from training.export import calibration, check_parity, export, write_graph
 from training.finetune import Configuration, finetune
+from training.networks.internimage import Block
 from training.networks.segmentation import Architecture, Probabilities, Segmentation
 from training.samples import DataSettings, Split
 
@@ -57,6 +58,15 @@ def test_graph_holds_standard_operators_only(graph: Path) -> None:
     assert {node.domain for node in model.graph.node} == {""}
     assert not model.functions
     assert sum(node.op_type == "DeformConv" for node in model.graph.node) == 5
+
+
+def test_graph_has_neither_scales_nor_a_softmax_over_the_classes(network: Segmentation, graph: Path) -> None:
+    """The network keeps its scales: what is folded is a copy."""
+    assert all(block.scale_spatial is not None for block in network.modules() if isinstance(block, Block))
+    operators = [node.op_type for node in onnx.load(graph).graph.node]
+    assert "LogSoftmax" not in operators
+    assert "Mul" not in operators
+    assert operators.count("Softmax") == operators.count("DeformConv")
 
 
 def test_graph_does_not_tell_where_it_was_made(graph: Path) -> None:

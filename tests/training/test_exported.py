@@ -77,6 +77,7 @@ def test_the_shipped_model_gives_its_golden_case() -> None:
     artefact = Artefact.load(ROOT / "models" / "nano-0.2.0")
     graph = ExportedGraph(artefact.graph)
     assert graph.prove(artefact) < 1e-5
+    assert [node.op_type for node in graph._nodes if graph.logits in node.input] == ["LogSoftmax"]
     (scale,) = (name for name in graph._constants if name.endswith("stages.2.blocks.1.scale_spatial"))
     graph._constants[scale] *= 1.5
     with pytest.raises(ArtefactError, match="golden"):
@@ -92,6 +93,7 @@ def test_heat_of_an_exported_graph_is_that_of_its_network(tmp_path: Path) -> Non
     shape = (SMALL.inputs, SIZE, SIZE)
     write_graph(Probabilities(network), shape, tmp_path / "model.onnx")
     graph = ExportedGraph(tmp_path / "model.onnx")
+    assert [node.op_type for node in graph._nodes if graph.logits in node.input] == ["ReduceMax", "Sub"]
     fields = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     seen = 0
     for cell in (None, (9, 20)):

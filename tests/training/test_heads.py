@@ -36,6 +36,13 @@ def test_ordinal_probabilities_are_the_cumulative_sigmoids(rain: float, gap: flo
     assert result[2] <= result[1] + result[2]
 
 
+@given(logits=st.tuples(LOGITS, LOGITS, LOGITS), name=st.sampled_from(sorted(HEADS)))
+def test_probabilities_without_the_logarithm_are_the_same(logits: tuple[float, ...], name: HeadName) -> None:
+    outputs = torch.tensor(logits).reshape(1, -1, 1, 1)
+    found = HEADS[name]().probabilities(outputs).flatten()
+    torch.testing.assert_close(found, _probabilities(name, *logits), atol=1e-6, rtol=1e-4)
+
+
 def test_the_logarithm_of_an_unlikely_class_is_not_lost() -> None:
     """exp(-60) is far below the spacing of float32 numbers near one."""
     log = Ordinal()(torch.tensor([60.0, 0.0]).reshape(1, 2, 1, 1)).flatten()

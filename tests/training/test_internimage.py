@@ -48,10 +48,26 @@ def test_both_branches_of_a_block_count() -> None:
     x = torch.randn(1, 4, 4, 8)
     whole = block(x)
     for scale in (block.scale_spatial, block.scale_perceptron):
+        assert scale is not None
         with torch.no_grad():
             scale.zero_()
             assert (block(x) - whole).abs().max() > 1e-3
             scale.fill_(1)
+
+
+def test_folded_scales_leave_the_block_as_it_was() -> None:
+    torch.manual_seed(0)
+    block = Block(8, 2, 2.0, drop_path=0.0).eval()
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+        x = torch.randn(2, 5, 6, 8)
+        before = block(x)
+        block.fold()
+        torch.testing.assert_close(block(x), before)
+        block.fold()
+        torch.testing.assert_close(block(x), before)
+    assert not any("scale" in name for name, _ in block.named_parameters())
 
 
 def test_stage_ends_normalised() -> None:

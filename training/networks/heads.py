@@ -25,6 +25,15 @@ class Softmax(nn.Module):
     def forward(self, outputs: Tensor) -> Tensor:
         return outputs[:, : self.logits].log_softmax(dim=1)
 
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Without the logarithm.
+
+        Written out: the softmax of ONNX Runtime is slow where the classes are not the last axis.
+        """
+        logits = outputs[:, : self.logits]
+        powers = (logits - logits.amax(dim=1, keepdim=True)).exp()
+        return powers / powers.sum(dim=1, keepdim=True)
+
 
 class Ordinal(nn.Module):
     """Two cumulative logits: the classes are ordered, and the chances to exceed the thresholds fall.
@@ -46,6 +55,10 @@ class Ordinal(nn.Module):
         heavy = rain - functional.softplus(gap)
         between = functional.logsigmoid(rain) + functional.logsigmoid(-heavy) + functional.logsigmoid(gap)
         return torch.stack([functional.logsigmoid(-rain), between, functional.logsigmoid(heavy)], dim=1)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Without the logarithm."""
+        return self(outputs).exp()  # type: ignore[no-any-return]
 
 
 Head = Softmax | Ordinal

@@ -39,7 +39,10 @@ class StochasticDepth(nn.Module):
 
 
 class Block(nn.Module):
-    """DCNv3 and a two-layer perceptron, each a residual branch. Channels last."""
+    """DCNv3 and a two-layer perceptron, each a residual branch with a scale of its own. Channels last."""
+
+    scale_spatial: nn.Parameter | None
+    scale_perceptron: nn.Parameter | None
 
     def __init__(self, channels: int, groups: int, perceptron_ratio: float, drop_path: float) -> None:
         super().__init__()
@@ -53,9 +56,32 @@ class Block(nn.Module):
         self.drop_path = StochasticDepth(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.scale_spatial * self.spatial(self.norm_spatial(x)))
-        y: Tensor = x + self.drop_path(self.scale_perceptron * self.perceptron(self.norm_perceptron(x)))
+        x = x + self.drop_path(_scaled(self.scale_spatial, self.spatial(self.norm_spatial(x))))
+        y: Tensor = x + self.drop_path(
+            _scaled(self.scale_perceptron, self.perceptron(self.norm_perceptron(x)))
+        )
         return y
+
+    def fold(self) -> None:
+        """Takes the scales into the last layer of each branch: the same function with two products less.
+
+        It can no longer be fitted as it was; for export.
+        """
+        last = self.perceptron[-1]
+        assert isinstance(last, nn.Linear)  # noqa: S101 - as made above
+        with torch.no_grad():
+            for scale, layer in (
+                (self.scale_spatial, self.spatial.output_projection),
+                (self.scale_perceptron, last),
+            ):
+                if scale is not None:
+                    layer.weight.mul_(scale[:, None])
+                    layer.bias.mul_(scale)
+        self.scale_spatial = self.scale_perceptron = None
+
+
+def _scaled(scale: Tensor | None, x: Tensor) -> Tensor:
+    return x if scale is None else scale * x
 
 
 class Stage(nn.Module):

@@ -141,7 +141,7 @@ class Probabilities(nn.Module):
         self.calibration = calibration
 
     def forward(self, fields: Tensor) -> Tensor:
-        probabilities: Tensor = self.head(self.network(fields)).exp()
+        probabilities: Tensor = self.head.probabilities(self.network(fields))
         if self.calibration is not None:
             probabilities = self.calibration(probabilities)
         return probabilities

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 import h11
 from starlette.types import Receive, Scope, Send
@@ -28,10 +28,10 @@ class LimitedConnection(H11Protocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
         if len(self.connections) > 2 * self.most:
-            transport.abort()
+            self.transport.abort()
         elif len(self.connections) > self.most:
             self.app = _refuse_overload
         self._watch_head()

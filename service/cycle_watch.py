@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -14,6 +13,7 @@ from service.announcer import Announcer
 from service.cycle_states import CycleStates
 from service.jobs import Jobs
 from service.outbox import Outbox
+from service.rounds import Rounds
 from service.schedule import Schedule, now_utc
 from service.times import iso_time
 
@@ -24,8 +24,8 @@ _FORGET_SECONDS: Final = 30 * 86400.0
 """How long events are known again; a late cycle must be for as long as it is looked for."""
 
 
-class CycleWatch:
-    """A thread. leads: asked before every look whether it is this process that has to."""
+class CycleWatch(Rounds):
+    """leads: asked before every look whether it is this process that has to."""
 
     def __init__(
         self,
@@ -36,31 +36,22 @@ class CycleWatch:
         outbox: Outbox,
         leads: Callable[[], bool],
     ) -> None:
+        super().__init__(
+            "cycle-watch", _LOOK_SECONDS, leads, "cycles could not be looked at; the next look tries again"
+        )
         self._cycles = cycles
         self._jobs = jobs
         self._announcer = announcer
         self._outbox = outbox
         self._catch_up = schedule.catch_up
         self._forget_seconds = max(_FORGET_SECONDS, 2 * float(self._catch_up / np.timedelta64(1, "s")))
-        self._leads = leads
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="cycle-watch", daemon=True)
 
-    def start(self) -> None:
-        """Begin, once; where nobody is to be told anything there is nothing to begin."""
-        if not self._announcer.is_silent and self._thread.ident is None:
-            self._thread.start()
+    @property
+    def is_needed(self) -> bool:
+        """Where nobody is to be told anything there is nothing to begin."""
+        return not self._announcer.is_silent
 
-    def stop(self) -> None:
-        """End after the look at hand; does not wait."""
-        self._stopping.set()
-
-    def join(self) -> None:
-        """Wait for the end."""
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def look(self) -> None:
+    def round(self) -> None:
         """Tell what there is to tell."""
         for cycle in self._cycles.late():
             if cycle.deadline is not None:
@@ -69,13 +60,3 @@ class CycleWatch:
             if job.cycle is not None and job.problem is not None:
                 self._announcer.failed(job.cycle, job.id, job.run, job.task, job.problem)
         self._outbox.forget(time.time() - self._forget_seconds)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                if self._leads():
-                    self.look()
-            except Exception:
-                # Above all a database that does not answer for a while.
-                _logger.exception("cycles could not be looked at; the next look tries again")
-            self._stopping.wait(_LOOK_SECONDS)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import sqlalchemy as sql
 from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.errors import SettingsError
 
 WRITES: Final = "rainpost_writes"
 """Execution option of transactions that write."""
@@ -20,6 +25,23 @@ def open_engine(url: str) -> sql.Engine:
     if engine.dialect.name == "sqlite":
         _write_in_turn(engine)
     return engine
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """For commands: a database that does not answer, or refuses, is a setting that is not right.
+
+    Raises ``SettingsError``.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise SettingsError(
+            "the database does not answer",
+            where="RAINPOST_DATABASE_URL",
+            got=type(error).__name__,
+            advice="check that the database is there and can be written",
+        ) from error
 
 
 def with_driver(url: str) -> sql.URL:

@@ -113,7 +113,7 @@ class EarlyWork:
         if cycle.reading is None:
             return self._read(reference_time, cycle, inference)
         if cycle.left:
-            self._infer(reference_time, cycle, inference)
+            self._infer(reference_time, cycle, cycle.reading, inference)
             return True
         return False
 
@@ -142,10 +142,12 @@ class EarlyWork:
             *(iso_time(reference_time), len(cycle.paths), tuple(sorted(cycle.reading.leads))),
         )
         if not cycle.left:
-            self._keep(reference_time, cycle)
+            self._keep(reference_time, cycle.reading.keys)
         return True
 
-    def _infer(self, reference_time: np.datetime64, cycle: _Cycle, inference: Inference) -> None:
+    def _infer(
+        self, reference_time: np.datetime64, cycle: _Cycle, reading: EarlyReading, inference: Inference
+    ) -> None:
         results = EarlyResults(self._folder / compact_time(reference_time))
         early = EarlyInference(inference, results)
         values = results.get(cycle.left.pop(0))
@@ -153,10 +155,8 @@ class EarlyWork:
             early.lead(values)
             cycle.probabilities.add(early.key(values))
         if not cycle.left:
-            self._keep(reference_time, cycle)
+            self._keep(reference_time, reading.keys | cycle.probabilities)
 
-    def _keep(self, reference_time: np.datetime64, cycle: _Cycle) -> None:
+    def _keep(self, reference_time: np.datetime64, keys: frozenset[str]) -> None:
         """Remove what other files than the present ones left."""
-        assert cycle.reading is not None  # noqa: S101 - it is kept after it was read
-        results = EarlyResults(self._folder / compact_time(reference_time))
-        results.keep_only(cycle.reading.keys | cycle.probabilities)
+        EarlyResults(self._folder / compact_time(reference_time)).keep_only(keys)

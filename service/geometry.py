@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from service.errors import RequestError
-from service.grids import Grid
+from service.grids import Grid, product_index
 
 ReferenceSystem = Literal["CRS84", "native"]
 """Longitude and latitude in degrees, or the axes of a projected grid in m."""
@@ -129,8 +129,8 @@ def _centres(grid: Grid, system: ReferenceSystem) -> tuple[NDArray[np.float64], 
     if system == "CRS84":
         latitude, longitude = grid.latitude_longitude()
         return longitude, latitude
-    x, y = _axes(grid)
-    return tuple(np.meshgrid(x, y))  # type: ignore[return-value]
+    x, y = np.meshgrid(*_axes(grid))
+    return x, y
 
 
 def _axes(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -145,9 +145,8 @@ def _axes(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _fractional_index(grid: Grid, x: float, y: float, system: ReferenceSystem) -> tuple[float, float]:
     """Row and column of a point, which may lie outside."""
     if system == "CRS84":
-        index = grid.fractional_index(y, x)
-        assert index is not None  # noqa: S101 - the grids of products have a closed form
-        return float(index[0]), float(index[1])
+        row, column = product_index(grid, y, x)
+        return float(row), float(column)
     along_x, along_y = _axes(grid)
     return _position(along_y, y), _position(along_x, x)
 

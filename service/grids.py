@@ -72,6 +72,14 @@ class Grid(Protocol):
         """One line for people."""
 
 
+def product_index(grid: Grid, latitude: ArrayLike, longitude: ArrayLike) -> Coordinates:
+    """As ``Grid.fractional_index``. Raises WrongGrid without a closed form, which grids of products have."""
+    index = grid.fractional_index(latitude, longitude)
+    if index is None:
+        raise WrongGrid("the place of a point is not known in this grid", got=grid.describe())
+    return index
+
+
 @dataclass(frozen=True)
 class LambertGrid:
     """Equidistant points in the plane of a Lambert conformal projection; lengths in m, steps signed."""

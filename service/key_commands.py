@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -13,10 +13,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.exc import SQLAlchemyError
 
 from service.api_keys import ApiKey, ApiKeys
-from service.errors import InputError, SettingsError
+from service.databases import answering
+from service.errors import InputError
 from service.scopes import SCOPES
 from service.settings import Settings
 from service.users import current_user
@@ -103,17 +103,8 @@ def _time(moment: datetime) -> str:
 @contextmanager
 def _opened(settings: Settings, *, make: bool = True) -> Iterator[ApiKeys]:
     store = ApiKeys(settings.ledger_database_url)
-    try:
+    with closing(store), answering():
         if make:
             settings.data_folder.mkdir(parents=True, exist_ok=True)
             store.open()
         yield store
-    except SQLAlchemyError as error:
-        raise SettingsError(
-            "the database does not answer",
-            where="RAINPOST_DATABASE_URL",
-            got=type(error).__name__,
-            advice="check that the database is there and can be written",
-        ) from error
-    finally:
-        store.close()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.assets import read_asset
-from service.grids import Grid, LatitudeLongitudeGrid
+from service.grids import Grid, LatitudeLongitudeGrid, product_index
 
 LINE_LAYERS: Final = ("land", "lakes", "countries", "provinces")
 
@@ -66,9 +66,8 @@ def _projected_lines(grid: Grid, lines: list[list[float]]) -> list[list[float]]:
 
 def _project(grid: Grid, points: NDArray[np.float64]) -> NDArray[np.float64]:
     """(point, [column, row]) of (point, [longitude, latitude])."""
-    index = grid.fractional_index(points[:, 1], points[:, 0])
-    assert index is not None  # noqa: S101 - the grids of products have a closed form
-    return np.stack([np.asarray(index[1]), np.asarray(index[0])], axis=1)
+    row, column = product_index(grid, points[:, 1], points[:, 0])
+    return np.stack([column, row], axis=1)
 
 
 def _is_near(grid: Grid, points: NDArray[np.float64]) -> bool:

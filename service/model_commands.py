@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any, Final
 
 import httpx
-from sqlalchemy.exc import SQLAlchemyError
 
 from service.artefact import Artefact, find_models
+from service.databases import answering
 from service.desks import open_client, refusal
 from service.errors import ArtefactError, SettingsError
 from service.inference import Inference
@@ -108,17 +108,8 @@ def _rollout(settings: Settings) -> Iterator[Rollout]:
 @contextmanager
 def _choices(settings: Settings) -> Iterator[ModelChoices]:
     choices = ModelChoices(settings.ledger_database_url)
-    try:
+    with closing(choices), answering():
         yield choices
-    except SQLAlchemyError as error:
-        raise SettingsError(
-            "the database does not answer",
-            where="RAINPOST_DATABASE_URL",
-            got=type(error).__name__,
-            advice="check that the database is there and can be written",
-        ) from error
-    finally:
-        choices.close()
 
 
 def _prover(settings: Settings) -> Any:

@@ -19,7 +19,7 @@ from service.artefact import Manifest
 from service.channels import PRECIPITATION_CHANNEL, QUANTITIES
 from service.cycle import CycleInput
 from service.errors import InferenceError, MissingLead, MissingValues, OutsideGrid
-from service.grids import Grid, grid_from_definition
+from service.grids import Grid, grid_from_definition, product_index
 from service.product_coordinates import flags, horizontal, labels, product_grid, times
 from service.times import iso_time
 
@@ -118,9 +118,7 @@ def point(dataset: xr.Dataset, latitude: float, longitude: float) -> dict[str, A
     cells at the window's edge.
     """
     grid = product_grid(dataset)
-    index = grid.fractional_index(latitude, longitude)
-    assert index is not None  # noqa: S101 - the grids of products have a closed form
-    row, column = (int(np.rint(part)) for part in index)
+    row, column = (int(np.rint(part)) for part in product_index(grid, latitude, longitude))
     ny, nx = grid.shape
     if not (0 <= row < ny and 0 <= column < nx):
         north, east = grid.latitude_longitude()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +25,7 @@ from service.durability import TEMPORARY_SUFFIX
 from service.expiry import clear
 from service.job_rows import JobRows
 from service.observation_store import ObservationStore
+from service.rounds import Rounds
 from service.schedule import now_utc
 from service.store import FOLDER_PATTERN, Store
 from service.times import compact_time, iso_time
@@ -40,7 +40,7 @@ _AT_LEAST: Final = timedelta(days=1)
 _DAY_SECONDS: Final = 86400.0
 
 
-class Retention:
+class Retention(Rounds):
     """keep_days: None keeps everything. leads: asked before each round whether this process has to."""
 
     def __init__(
@@ -53,30 +53,24 @@ class Retention:
         now: Callable[[], np.datetime64] = now_utc,
     ) -> None:
         """stores: of products and of those of the shadow."""
+        super().__init__(
+            "retention",
+            _ROUND_SECONDS,
+            leads,
+            "what is too old could not be removed; the next round tries again",
+        )
         self._keep_days = keep_days
         self._stores = stores
         self._observations = observations
         self._explanations = data_folder / "explanations"
         self._weights = data_folder / "weights"
         self._rows = JobRows(data_folder / "work")
-        self._leads = leads
         self._now = now
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
 
-    def start(self) -> None:
-        """Begin, once; where everything is kept there is nothing to begin."""
-        if self._keep_days is not None and self._thread.ident is None:
-            self._thread.start()
-
-    def stop(self) -> None:
-        """End after the round at hand; does not wait."""
-        self._stopping.set()
-
-    def join(self) -> None:
-        """Wait for the end."""
-        if self._thread.is_alive():
-            self._thread.join()
+    @property
+    def is_needed(self) -> bool:
+        """Where everything is kept there is nothing to begin."""
+        return self._keep_days is not None
 
     def horizon(self) -> np.datetime64 | None:
         """Before it nothing is kept; None where nothing goes."""
@@ -115,13 +109,3 @@ class Retention:
                 limit = time.time() - _DAY_SECONDS if path.suffix == TEMPORARY_SUFFIX else oldest
                 if path.stat().st_mtime < limit:
                     path.unlink()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                if self._leads():
-                    self.round()
-            except Exception:
-                # Above all a database that does not answer for a while.
-                _logger.exception("what is too old could not be removed; the next round tries again")
-            self._stopping.wait(_ROUND_SECONDS)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from pyproj import Transformer
 
-from service.grids import Grid
+from service.grids import Grid, product_index
 from service.layers import CLASS_LAYER, OBSERVED_LAYER, Layer, called_class, layers_of
 from service.palettes import NO_VALUE, Palette, palette_of
 from service.product import EXCEEDANCE, RAW_PRECIPITATION
@@ -74,9 +74,7 @@ def cells_of_pixels(grid: Grid, asked: MapRequest) -> tuple[Index, Index, NDArra
     else:
         if asked.system == "EPSG:3857":
             across, down = _from_mercator().transform(across, down)
-        index = grid.fractional_index(down, across)
-        assert index is not None  # noqa: S101 - the grids of products have a closed form
-        row, column = index
+        row, column = product_index(grid, down, across)
     with np.errstate(invalid="ignore"):
         rows, columns = np.rint(row), np.rint(column)
         inside = (rows >= 0) & (rows < grid.shape[0]) & (columns >= 0) & (columns < grid.shape[1])

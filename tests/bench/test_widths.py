@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from rich.console import Console
 
 from service.channels import THRESHOLDS_MM
@@ -46,5 +47,6 @@ def test_points_stand_at_their_cost_with_their_interval() -> None:
         assert np.asarray(line.get_xydata()).tolist() == [[5.0, 0.4], [20.0, 0.4]]
         assert {text.get_text() for text in axes.texts} == {"8", "64"}
         (bars,) = axes.collections
-        ends = [segment[:, 1] for segment in bars.get_segments()]  # type: ignore[attr-defined]
+        assert isinstance(bars, LineCollection)
+        ends = [np.asarray(segment)[:, 1] for segment in bars.get_segments()]
         np.testing.assert_allclose(ends, [(0.3, 0.45)] * 2)

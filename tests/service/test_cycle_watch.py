@@ -72,9 +72,9 @@ def test_late_cycles_are_told_with_their_deadline(desk: Desk, tmp_path: Path) ->
     desk.publish(LEADS, NOON - 6 * HOUR)
     heard = Heard()
     jobs = (job("running", NOON), job("failed", NOON - 12 * HOUR))
-    watch(desk, heard, tmp_path, GivenUp(), *jobs).look()
+    watch(desk, heard, tmp_path, GivenUp(), *jobs).round()
     assert heard.late_cycles == []
-    watch(desk, heard, tmp_path, GivenUp()).look()
+    watch(desk, heard, tmp_path, GivenUp()).round()
     assert heard.late_cycles == [
         ("2026-11-22T12:00:00Z", "2026-11-22T18:00:00Z"),
         ("2026-11-22T00:00:00Z", "2026-11-22T06:00:00Z"),
@@ -84,7 +84,7 @@ def test_late_cycles_are_told_with_their_deadline(desk: Desk, tmp_path: Path) ->
 def test_nobody_is_late_where_nothing_is_expected(desk: Desk, tmp_path: Path) -> None:
     desk.now, desk.expects = NOON + 7 * HOUR, False
     heard = Heard()
-    watch(desk, heard, tmp_path, GivenUp()).look()
+    watch(desk, heard, tmp_path, GivenUp()).round()
     assert heard.late_cycles == []
 
 
@@ -92,7 +92,7 @@ def test_jobs_that_were_given_up_are_failures(desk: Desk, tmp_path: Path) -> Non
     given_up = replace(job("failed"), run="the run")
     nowhere = replace(given_up, cycle=None)
     heard, jobs = Heard(), GivenUp(given_up, nowhere)
-    watch(desk, heard, tmp_path, jobs).look()
+    watch(desk, heard, tmp_path, jobs).round()
     assert heard.failures == [(iso_time(NOON), given_up.id, "the run")]
     (asked,) = jobs.asked
     assert abs(np.datetime64(asked[:-1], "s") - (now_utc() - 24 * HOUR)) < np.timedelta64(60, "s")

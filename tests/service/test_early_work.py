@@ -18,7 +18,7 @@ from service.errors import WorkerDied
 from service.inference import Inference
 from service.times import compact_time
 from service.worker import Workers
-from tests.service.sample_artefact import SAMPLE_SPECIFICATION, write_artefact
+from tests.service.sample_artefact import SAMPLE_SPECIFICATION, write_artefact, write_other_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, write_cycle
 
 
@@ -92,6 +92,20 @@ def test_only_what_the_present_files_are_good_for_is_kept(work: EarlyWork, tmp_p
     assert len(after) == len(before)
     # The rain of both leads, and so the leads and their probabilities, are others; the files are, too.
     assert after & before == set()
+
+
+def test_another_model_is_worked_for_as_soon_as_it_is_active(
+    inference: Inference, here: Here, tmp_path: Path
+) -> None:
+    other = Inference(Artefact.load(write_other_artefact(tmp_path / "others")), threads=1)
+    active = [inference]
+    work = EarlyWork(cast(Workers, here), lambda: active[-1], tmp_path / "early", tmp_path / "weights")
+    work.await_rest(REFERENCE_TIME, write_cycle(tmp_path / "cycle"))
+    steps(work)
+    before = kept(tmp_path)
+    active.append(other)
+    assert steps(work) == 1 + 2, "what was hashed is known"
+    assert kept(tmp_path) != before
 
 
 def test_what_nobody_waits_for_is_removed(work: EarlyWork, tmp_path: Path) -> None:

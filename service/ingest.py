@@ -144,6 +144,8 @@ class Ingest:
             settled = [file for file in files if self._has_settled(file, source)]
             impatient = source == "backfill" or self._schedule.is_late(reference_time, self._now())
             if not files:
+                # They may have been there: who clears an inbox removes a cycle file by file.
+                self.early.forget(reference_time)
                 return Taken(reference_time, "absent")
             if not settled or (len(settled) < len(files) and not impatient):
                 if settled:

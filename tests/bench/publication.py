@@ -1,6 +1,6 @@
 """From the last lead of a cycle to its published product, by a service that watches its inbox.
 
-``python -m tests.bench.publication [--cycles 50] [--models nano T] [--packing grid_ccsds] [--naive-runs 1]``
+``python -m tests.bench.publication [--cycles 50] [--models nano t] [--packing grid_ccsds] [--naive-runs 1]``
 
 The cycle is that of ``tests.bench.large_cycle``: 1,400 messages of 1400 x 1200 points in 14 files. For every
 cycle its reference time is written into all of them, so that each is a cycle of its own. 12 files lie in the
@@ -8,8 +8,8 @@ inbox, and what can be done of them is done; then both files of the last lead ar
 clock starts. Files come as links with markers (``<name>.done``): writing them is the sender's time. The inbox
 is looked at every 0.1 s.
 
-noticed     until the job is queued: looking, reading headers, hashing the last two files
-queued      until the job is begun and its model and files are found to be those of the submission
+noticed     until the job is begun: looking, reading headers, hashing the last two files
+collect     until its model and files are found to be those of the submission
 decode      what is left to read, and the cycle as a file; inference of leads goes on beside it
 inference   what is left of it after the decoding
 check       the gate
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import statistics
 import tempfile
@@ -56,10 +57,15 @@ from tests.bench.random_model import write_random_model
 from tests.bench.reading import read_naively
 
 SHIPPED: Final = Path("models/nano-0.2.0")
-STAGES: Final = ("noticed", "queued", "decode", "inference", "check", "product", "publication", "all")
+STAGES: Final = ("noticed", "collect", "decode", "inference", "check", "product", "publication", "all")
 _DAY_HOURS: Final = 24
-_TIME_OCTETS: Final = slice(12, 19)
-"""Reference time within section 1: year (2), month, day, hour, minute, second."""
+_REFERENCE_TIME: Final = 12
+"""Octets of section 1 before the reference time: year (2), month, day, hour, minute, second."""
+
+_TEMPLATE: Final = slice(7, 9)
+_STATISTICAL: Final = 8
+_END_OF_INTERVAL: Final = 34
+"""Octets of section 4 before the end of the interval, in template 4.8 (WMO Manual on Codes, FM 92)."""
 
 _SECTION_0_OCTETS: Final = 16
 
@@ -69,23 +75,38 @@ class Cycles:
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
-        starts = {path: {int(header.locator[-1]) for header in grib.scan(path)} for path in paths}
-        self._places = {
-            path: [start + _SECTION_0_OCTETS + _TIME_OCTETS.start for start in sorted(starts[path])]
-            for path in paths
-        }
+        self._places = {path: list(_places_of_times(path)) for path in paths}
 
     def date(self, reference_time: np.datetime64) -> None:
         """Make them files of this cycle, in place."""
-        moment = reference_time.astype("datetime64[s]").item()
-        octets = moment.year.to_bytes(2, "big") + bytes(
-            (moment.month, moment.day, moment.hour, moment.minute, moment.second)
-        )
         for path, places in self._places.items():
             with path.open("r+b") as file:
-                for place in places:
+                for place, lead_hours in places:
+                    moment = (reference_time + np.timedelta64(lead_hours, "h")).astype("datetime64[s]").item()
                     file.seek(place)
-                    file.write(octets)
+                    file.write(moment.year.to_bytes(2, "big") + bytes(moment.timetuple()[1:6]))
+
+
+def _places_of_times(path: Path) -> Iterator[tuple[int, int]]:
+    """Where in a file a time is written, and how many hours after the reference time it is.
+
+    The lead is that of the file's name: a run that was stopped leaves times behind that do not fit together.
+    """
+    lead_hours = int(re.search(r"_h(\d{3})", path.name)[1])
+    starts = {int(header.locator[-1]) for header in grib.scan(path)}
+    with path.open("rb") as file:
+        for start in sorted(starts):
+            yield start + _SECTION_0_OCTETS + _REFERENCE_TIME, 0
+            place, number = start + _SECTION_0_OCTETS, 1
+            while True:
+                file.seek(place)
+                section = file.read(_TEMPLATE.stop)
+                length, number = int.from_bytes(section[:4], "big"), section[4]
+                if number == 4:
+                    break
+                place += length
+            if int.from_bytes(section[_TEMPLATE], "big") == _STATISTICAL:
+                yield place + _END_OF_INTERVAL, lead_hours
 
 
 @contextmanager
@@ -160,12 +181,9 @@ def measure_cycle(
     put(folder, cycles.paths[-2:])
     job = await_product(runtime, reference_time)
     ends = {stage.name: stage.ended.timestamp() for stage in job.stages}
+    begun = min(stage.started for stage in job.stages).timestamp()
     product = products[0]
-    moments = [
-        last,
-        job.created.timestamp(),
-        *(ends[name] for name in ("collect", "decode", "infer", "check")),
-    ]
+    moments = [last, begun, *(ends[name] for name in ("collect", "decode", "infer", "check"))]
     spans = np.diff([*moments, ends["publish"]]).tolist()
     spans[-1:] = [product, spans[-1] - product, ends["publish"] - last]
     return {name: 1000 * span for name, span in zip(STAGES, spans, strict=True)}
@@ -232,7 +250,7 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, default=Path("data/bench"), help="where the files are kept")
     parser.add_argument("--packing", choices=PACKINGS, default="grid_ccsds")
-    parser.add_argument("--models", nargs="+", choices=("nano", "T"), default=["nano", "T"])
+    parser.add_argument("--models", nargs="+", choices=("nano", "t"), default=["nano", "t"])
     parser.add_argument("--cycles", type=int, default=50)
     parser.add_argument("--naive-runs", type=int, default=1)
     arguments = parser.parse_args()
@@ -240,7 +258,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         models = Path(name)
         (models / SHIPPED.name).symlink_to(SHIPPED.resolve())
-        if "T" in arguments.models:
+        if "t" in arguments.models:
             write_random_model(models, "T", SHIPPED)
         for model in arguments.models:
             table = Table(

@@ -1,7 +1,11 @@
-"""A model folder of any architecture with random weights, exported as training exports: for speed alone."""
+"""A model folder of any architecture with random weights, exported as training exports: for speed alone.
+
+``python -m tests.bench.random_model T --out FOLDER`` writes one for the other commands' ``--model``.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from pathlib import Path
@@ -40,8 +44,9 @@ def random_network(architecture: Architecture) -> Segmentation:
 
 
 def write_random_model(models: Path, architecture: str, like: Path) -> Path:
-    """``models/<architecture>-0.0.1``, which reads and answers what the model folder ``like`` does."""
-    folder = models / f"{architecture}-0.0.1"
+    """``models/<in lower case>-0.0.1``, which reads and answers what the model folder ``like`` does."""
+    name = architecture.lower()
+    folder = models / f"{name}-0.0.1"
     folder.mkdir(parents=True)
     manifest = Manifest.model_validate_json((like / MANIFEST).read_text())
     with np.load(like / GOLDEN) as golden:
@@ -55,9 +60,23 @@ def write_random_model(models: Path, architecture: str, like: Path) -> Path:
     np.savez(folder / GOLDEN, **{GOLDEN_INPUT: values, GOLDEN_OUTPUT: output})
     shutil.copyfile(like / CARD, folder / CARD)
     document = json.loads((like / MANIFEST).read_text())
-    document |= {"name": architecture, "version": "0.0.1", "scores": [], "decision_thresholds": {}}
+    document |= {"name": name, "version": "0.0.1", "scores": [], "decision_thresholds": {}}
     document["network"]["architecture"] = f"{architecture}, {RANDOM}"
     document["training"]["statement"] = RANDOM
     document["files"] = digest_folder(folder)
     (folder / MANIFEST).write_text(json.dumps(document))
     return folder
+
+
+def main() -> None:
+    """Write one."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.random_model", description=__doc__)
+    parser.add_argument("architecture", choices=sorted(ARCHITECTURES))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--like", type=Path, default=Path("models/nano-0.2.0"), help="whose channels it has")
+    chosen = parser.parse_args()
+    print(write_random_model(chosen.out, chosen.architecture, chosen.like))
+
+
+if __name__ == "__main__":
+    main()

@@ -159,6 +159,23 @@ def test_before_the_deadline_a_cycle_waits_for_its_leads_and_is_read_meanwhile(
     reach(lambda: not early.exists())
 
 
+def test_an_inbox_that_is_cleared_file_by_file_leaves_nothing_to_wait_for(
+    client: ServiceClient, inbox: Path, tmp_path: Path
+) -> None:
+    time = NEWEST - 3 * INTERVAL
+    first, *_ = put(tmp_path, time)
+    folder = inbox / first.parent.relative_to(tmp_path)
+    folder.mkdir(parents=True)
+    shutil.copy(first, folder)
+    parameters = {"reference_time": iso_time(time)}
+    ingest = client.runtime.ingest
+    assert ingest is not None
+    reach(lambda: ingest.early.is_done(1))
+    (folder / first.name).unlink()
+    assert client.post("/ingest", params=parameters).json()["outcome"] == "absent"
+    assert ingest.early.is_done(0)
+
+
 def test_asking_as_well_does_nothing_twice(client: ServiceClient) -> None:
     time = iso_time(MISSED[0])
     reach(lambda: state(client, MISSED[0]) == "published")

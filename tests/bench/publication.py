@@ -92,7 +92,8 @@ def _places_of_times(path: Path) -> Iterator[tuple[int, int]]:
 
     The lead is that of the file's name: a run that was stopped leaves times behind that do not fit together.
     """
-    lead_hours = int(re.search(r"_h(\d{3})", path.name)[1])
+    (lead,) = re.findall(r"_h(\d{3})", path.name)
+    lead_hours = int(lead)
     starts = {int(header.locator[-1]) for header in grib.scan(path)}
     with path.open("rb") as file:
         for start in sorted(starts):

@@ -64,6 +64,8 @@ _WORKFLOW_VERSION: Final = "4"
 """Raised when the steps change: a workflow is only resumed by the version that began it."""
 _QUEUE: Final = "cycles"
 _QUEUE_POLL_SECONDS: Final = 0.1
+_NOTICE_POLL_SECONDS: Final = 0.1
+"""Of notices between workflows, which are not used; but a stop waits for the end of such a pause."""
 _WAIT_POLL_SECONDS: Final = 0.05
 _CARE_SECONDS: Final = 5.0
 """How often a process looks for jobs that others left undone and for files that are too old."""
@@ -350,6 +352,7 @@ class Jobs:
                 "application_version": _WORKFLOW_VERSION,
                 "executor_id": self._presence.id,
                 "log_level": "WARNING",
+                "notification_listener_polling_interval_sec": _NOTICE_POLL_SECONDS,
                 "serializer": DBOSPortableJSONSerializer(),
             }
         )

@@ -62,6 +62,7 @@ class Workers:
         self._timeout_seconds = timeout_seconds
         self._memory_bytes = memory_bytes
         self._closed = False
+        self._first_call: Callable[[], object] | None = None
         self._lock = threading.Lock()
         self._executors: dict[ProcessPoolExecutor, Pipe] = {}
         self._idle: queue.LifoQueue[ProcessPoolExecutor] = queue.LifoQueue()
@@ -69,8 +70,12 @@ class Workers:
             self._idle.put(self._new_executor())
 
     def warm(self, function: Callable[[], object]) -> list[Future[object]]:
-        """Start the processes and let each call ``function``, for the imports that it brings."""
+        """Start the processes and let each call ``function``, for the imports that it brings.
+
+        So does each process that replaces one of them, before anybody calls it.
+        """
         with self._lock:
+            self._first_call = function
             return [executor.submit(function) for executor in self._executors]
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -183,6 +188,8 @@ class Workers:
                 initargs=(current_setup(), self._memory_bytes, pipe[1]),
             )
             self._executors[executor] = pipe
+            if self._first_call is not None:
+                executor.submit(self._first_call)
             return executor
 
     def _replace(self, executor: ProcessPoolExecutor) -> ProcessPoolExecutor:

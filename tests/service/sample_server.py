@@ -50,8 +50,9 @@ class Server:
         self.process.send_signal(number)
         return self.process.wait(timeout=60)
 
-    def worker(self) -> int:
-        """The process that decodes."""
+    def workers(self) -> list[int]:
+        """The processes that decode, as many as there are jobs at once."""
+        count = int(self.settings.get("RAINPOST_JOBS_AT_ONCE", "1"))
         found: list[int] = []
 
         def look() -> bool:
@@ -60,23 +61,24 @@ class Server:
                 for child in children(self.process.pid)
                 if b"--multiprocessing-fork" in command_line(child)
             ]
-            return len(found) == 1
+            return len(found) == count
 
         reach(look)
-        return found[0]
+        return found
 
     def post(self, paths: Sequence[Path], prefer: str) -> httpx.Response:
         """Submit files."""
         files = [("files", (path.name, path.read_bytes())) for path in paths]
         return self.client.post("/correct", files=files, headers={"Prefer": prefer})
 
-    def post_held(self, paths: list[Path]) -> tuple[int, str]:
-        """Submit files while the worker stands still; its process and the path of the job."""
-        worker = self.worker()
-        os.kill(worker, signal.SIGSTOP)
-        job: str = self.post(paths, "wait=0").headers["location"]
-        reach(lambda: bool(self.client.get(job).json()["stage"] == "decode"))
-        return worker, job
+    def post_held(self, *cycles: Sequence[Path]) -> tuple[list[int], list[str]]:
+        """Submit cycles while the workers stand still; their processes and the paths of the jobs."""
+        workers = self.workers()
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        jobs: list[str] = [self.post(paths, "wait=0").headers["location"] for paths in cycles]
+        reach(lambda: all(self.client.get(job).json()["stage"] == "decode" for job in jobs))
+        return workers, jobs
 
     def _is_ready(self) -> bool:
         try:

@@ -9,13 +9,15 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from service.__main__ import main
 from service.store import Store
 from tests.service.sample_artefact import write_artefact, write_other_artefact
-from tests.service.sample_cycle import REFERENCE_TIME, write_cycle
+from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
 from tests.service.sample_server import Server, command_line
 from tests.service.sample_service import Gate, reach, running, submit, submit_held
 
@@ -120,12 +122,12 @@ def test_a_shadow_that_a_stop_interrupts_goes_on_without_a_word(
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the module; a test that ends it starts it again."""
+    """One server for the module, with two jobs at once; a test that ends it starts it again."""
     if not Path("/proc/self/task").is_dir():
         pytest.skip("needs /proc to find the worker process")
     folder = tmp_path_factory.mktemp("server")
     write_artefact(folder / "models")
-    server = Server(folder)
+    server = Server(folder, RAINPOST_JOBS_AT_ONCE="2")
     server.start()
     yield server
     if server.process.poll() is None:
@@ -135,10 +137,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def test_a_job_survives_the_death_of_the_server(server: Server, tmp_path: Path) -> None:
     paths = write_cycle(tmp_path)
-    worker, job = server.post_held(paths)
+    workers, (job,) = server.post_held(paths)
     server.stop(signal.SIGKILL)
-    os.kill(worker, signal.SIGCONT)
-    reach(lambda: command_line(worker) == b"")
+    for worker in workers:
+        os.kill(worker, signal.SIGCONT)
+    reach(lambda: all(command_line(worker) == b"" for worker in workers))
     server.start()
     answer = server.post(paths, "wait=60")
     assert answer.status_code == 200, answer.text
@@ -146,6 +149,39 @@ def test_a_job_survives_the_death_of_the_server(server: Server, tmp_path: Path) 
     document = server.client.get("/cycles/latest").json()
     assert [revision["revision"] for revision in document["revisions"]] == [1]
     assert list((server.folder / "data" / "work" / "jobs").iterdir()) == []
+
+
+def test_a_decoding_process_that_dies_fails_its_job_and_not_the_one_beside_it(
+    server: Server, tmp_path: Path
+) -> None:
+    times = [REFERENCE_TIME + number * np.timedelta64(6, "h") for number in (1, 2)]
+    cycles = [write_cycle(tmp_path / str(time), replaced(reference_time=time)) for time in times]
+    service = server.process.pid
+    (victim, survivor), jobs = server.post_held(*cycles)
+    os.kill(victim, signal.SIGKILL)
+    documents: list[dict[str, Any]] = []
+
+    def look() -> list[str]:
+        documents[:] = [server.client.get(job).json() for job in jobs]
+        return sorted(document["state"] for document in documents)
+
+    # The other one stands still yet: nothing but the death ends the job.
+    reach(lambda: look() == ["failed", "running"])
+    os.kill(survivor, signal.SIGCONT)
+    reach(lambda: look() == ["failed", "succeeded"])
+
+    failed = [document["state"] for document in documents].index("failed")
+    problem = documents[failed]["problem"]
+    assert (problem["reason"], problem["status"]) == ("worker-died", 422)
+    store = Store(server.folder / "data" / "products")
+    assert [len(store.revisions(time)) for time in times] == [int(failed == 1), int(failed == 0)]
+    assert server.client.get("/readyz").is_success
+    assert (server.process.pid, server.process.poll()) == (service, None)
+    assert survivor in server.workers(), "one of two is new"
+
+    again = server.post(cycles[failed], "wait=60")
+    assert (again.status_code, again.headers["location"]) == (200, jobs[failed]), "sent again it runs again"
+    assert [len(store.revisions(time)) for time in times] == [1, 1]
 
 
 @pytest.mark.usefixtures("kept_logging")
@@ -160,7 +196,7 @@ def test_a_second_server_on_the_same_data_is_refused(
 
 
 def test_a_stop_is_clean(server: Server) -> None:
-    worker = server.worker()
+    workers = server.workers()
     assert server.stop(signal.SIGTERM) in {0, -signal.SIGTERM}
     assert "Traceback" not in server.log.read_text()
-    assert command_line(worker) == b""
+    assert [command_line(worker) for worker in workers] == [b"", b""]

@@ -97,6 +97,31 @@ def test_a_death_while_idle_fails_nothing(workers: Workers) -> None:
     assert workers.run(add, 2, 3) == 5
 
 
+def note_process() -> None:
+    with Path(os.environ["NOTED_PROCESSES"]).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+
+
+def test_one_that_replaces_another_is_warm_before_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = tmp_path / "processes"
+    monkeypatch.setenv("NOTED_PROCESSES", str(noted))
+    workers = Workers(1, timeout_seconds=60)
+    try:
+        for future in workers.warm(note_process):
+            future.result()
+        with pytest.raises(WorkerDied):
+            workers.run(crash)
+        deadline = time.monotonic() + 60
+        while len(noted.read_text().splitlines()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert str(workers.run(own_process)) == noted.read_text().splitlines()[1]
+    finally:
+        workers.close()
+
+
 def test_a_call_that_takes_too_long_is_ended() -> None:
     workers = Workers(1, timeout_seconds=0.05)
     try:

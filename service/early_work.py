@@ -55,10 +55,12 @@ class EarlyWork:
         self._folder = folder
         self._weights_folder = weights_folder
         self._cycles: dict[np.datetime64, _Cycle] = {}
+        self._forgotten: set[np.datetime64] = set()
         self._hashed: dict[Path, InputFile] = {}
 
     def await_rest(self, reference_time: np.datetime64, paths: Sequence[Path]) -> None:
         """These files of the cycle are there, and are no longer written to; others are not."""
+        self._forgotten.discard(reference_time)
         known = self._cycles.get(reference_time)
         if known is None or known.paths != tuple(paths):
             self._cycles[reference_time] = _Cycle(tuple(paths))
@@ -73,19 +75,24 @@ class EarlyWork:
 
     def forget(self, reference_time: np.datetime64) -> None:
         """Nobody waits for the cycle any more; what was done stays for the job."""
+        self._forgotten.add(reference_time)
         if (cycle := self._cycles.pop(reference_time, None)) is not None:
             for path in cycle.paths:
                 self._hashed.pop(path, None)
 
     def clean(self, open_cycles: Collection[np.datetime64], is_busy: Callable[[np.datetime64], bool]) -> None:
-        """Remove what was kept for cycles that are not waited for any more, nor at work in a job."""
+        """Remove what was kept for cycles that are not waited for any more, nor at work in a job.
+
+        An open cycle of which nothing is known yet may be one that was waited for before a restart.
+        """
         for time in list(self._cycles):
             if time not in open_cycles:
                 self.forget(time)
         for folder in self._folder.glob("*"):
             time = parse_time(folder.name)
-            if time not in self._cycles and not is_busy(time):
+            if (time in self._forgotten or time not in open_cycles) and not is_busy(time):
                 shutil.rmtree(folder, ignore_errors=True)
+        self._forgotten.intersection_update(open_cycles)
 
     def is_done(self, files: int) -> bool:
         """Whether so many files, of all cycles, are waited with, and nothing is left to do with them."""

@@ -54,8 +54,8 @@ DELIVERED = "delivered"
 
 QUIET_LOOKS = 25
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__])
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload([__name__])
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Life:
 
 def begin(life: Life) -> ForkServerProcess:
     """Start a process."""
-    process = _CONTEXT.Process(target=_live, args=(life,))
+    process = CONTEXT.Process(target=_live, args=(life,))
     process.start()
     return process
 
@@ -116,60 +116,67 @@ def _live(life: Life) -> None:
 
 
 def _watch_stages(life: Life) -> None:
-    _replace(jobs_module, _ATTEMPTS=100, _CARE_SECONDS=0.2)
+    put_in_place(jobs_module, _ATTEMPTS=100, _CARE_SECONDS=0.2)
     if life.version is not None:
-        _replace(jobs_module, _WORKFLOW_VERSION=life.version)
-    _replace(Workers, warm=lambda *_: [], run=_call, run_told=_call_told)
-    _replace(Stages, **{stage: _watched(stage, getattr(Stages, stage), life) for stage in STAGES})
+        put_in_place(jobs_module, _WORKFLOW_VERSION=life.version)
+    put_in_place(Workers, warm=lambda *_: [], run=call, run_told=call_told)
+    put_in_place(Stages, **{stage: _watched(stage, getattr(Stages, stage), life) for stage in STAGES})
     if "shadow_model" in dict(life.settings):
-        _replace(shadow_jobs_module, _CARE_SECONDS=0.2)
+        put_in_place(shadow_jobs_module, _CARE_SECONDS=0.2)
         for stage, method in ((TAKE_OVER, "take_over"), (SHADOW, "run_once")):
-            _replace(ShadowJobs, **{method: _watched(stage, getattr(ShadowJobs, method), life)})
+            put_in_place(ShadowJobs, **{method: _watched(stage, getattr(ShadowJobs, method), life)})
     _arrange_the_end(life.killed_in)
 
 
 def _arrange_the_end(place: str | None) -> None:
     """A kill that is not at the end of a stage."""
     if place == RENEWAL:
-        _replace(DBOS, delete_workflow=_last(DBOS.delete_workflow))
+        put_in_place(DBOS, delete_workflow=last(DBOS.delete_workflow))
     if place == ANNOUNCED:
-        _replace(deliveries_module, _POLL_SECONDS=3600.0)
-        _replace(Outbox, record=_last(Outbox.record))
+        put_in_place(deliveries_module, _POLL_SECONDS=3600.0)
+        put_in_place(Outbox, record=last(Outbox.record))
     if place == DELIVERED:
-        _replace(Outbox, end=_last(lambda *_: None))
+        put_in_place(Outbox, end=last(lambda *_: None))
     if place == RECORD:
-
-        def write_or_die(path: Path, content: Callable[[Path], object]) -> None:
-            if path.suffix == ".json":
-                os.kill(os.getpid(), signal.SIGKILL)
-            write_durably(path, content)
-
-        _replace(store_module, write_durably=write_or_die)
+        die_before_the_record()
 
 
-def _replace(place: object, **members: object) -> None:
+def die_before_the_record() -> None:
+    """When the product of the next cycle is written."""
+
+    def write_or_die(path: Path, content: Callable[[Path], object]) -> None:
+        if path.suffix == ".json":
+            os.kill(os.getpid(), signal.SIGKILL)
+        write_durably(path, content)
+
+    put_in_place(store_module, write_durably=write_or_die)
+
+
+def put_in_place(place: object, **members: object) -> None:
     """The process is the test's own: nothing has to be put back."""
     for name, member in members.items():
         setattr(place, name, member)
 
 
-def _last(function: Callable[..., Any]) -> Callable[..., Any]:
+def last(function: Callable[..., Any]) -> Callable[..., Any]:
     """What the process does last."""
 
-    def do_and_die(*arguments: Any) -> None:
-        function(*arguments)
+    def do_and_die(*arguments: Any, **named: Any) -> None:
+        function(*arguments, **named)
         os.kill(os.getpid(), signal.SIGKILL)
 
     return do_and_die
 
 
-def _call(_: Workers, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+def call(_: Workers, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """``Workers.run`` without a process."""
     return function(*arguments, **named)
 
 
-def _call_told(
+def call_told(
     _: Workers, told: Callable[..., Any], function: Callable[..., Any], *arguments: Any, **named: Any
 ) -> Any:
+    """``Workers.run_told`` without a process, which tells nothing."""
     return function(*arguments, **named)
 
 

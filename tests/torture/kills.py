@@ -2,7 +2,8 @@
 
 A process takes new cycles and observations, beside what the one before left, and is killed at a moment that
 is drawn over a whole life; the next one goes on. At the end one process lives until all is done. Then every
-cycle must be published exactly once, and the ledger must hold what a run without a kill gives.
+cycle must be published exactly once, and the ledger must hold what a run without a kill gives. All the while
+the kernel keeps account of how files come to their published names.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 from service.ledger import Ledger, Selection
 from service.settings import Settings
 from service.store import Store
-from service.times import iso_time, parse_time
+from service.times import compact_time, iso_time, parse_time
 from tests.service.sample_artefact import write_artefact
 from tests.service.sample_cycle import REFERENCE_TIME, replaced, write_cycle
 from tests.service.sample_observation import sample_rain_mm, write_dfs
@@ -31,6 +32,7 @@ from tests.service.sample_postgresql import new_database, postgresql
 from tests.torture.campaign import parser, report
 from tests.torture.half_files import HalfFileReader
 from tests.torture.mortal_service import STEPS, Plan, accepted, at_work, begin
+from tests.torture.published_names import watching
 from training.progress import Progress
 
 CYCLES_A_LIFE = 1
@@ -42,7 +44,10 @@ Entry = tuple[str, str, tuple[Path, ...]]
 
 @dataclass
 class Outcome:
-    """moments: what processes were at when they were killed. broken: promises that were not kept."""
+    """looks and files_read: of the reader. renames: files that got a published name as they should.
+
+    moments: what processes were at when they were killed. broken: promises that were not kept.
+    """
 
     kills: int
     lives: int
@@ -50,15 +55,20 @@ class Outcome:
     observations: int
     looks: int
     files_read: int
+    renames: int
     moments: Counter[str]
     broken: list[str]
 
 
 class Work:
-    """Cycles and observations, made when they are asked for; the same for the same seed."""
+    """Cycles and observations, made when they are asked for; the same for the same seed.
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    published_in: told of each folder, in the data folder, in which something of them will be published.
+    """
+
+    def __init__(self, folder: Path, seed: int, published_in: Callable[[str], None]) -> None:
         self._folder = folder
+        self._published_in = published_in
         self._random = np.random.default_rng([seed, 1])
         self.entries: list[Entry] = []
 
@@ -69,11 +79,12 @@ class Work:
         paths = write_cycle(
             self._folder / f"cycle{number}", replaced(reference_time=time_of), 1.0 + number % 7
         )
+        self._published_in(f"products/{compact_time(time_of)}")
         made: list[Entry] = [("cycle", iso_time(time_of), tuple(paths))]
         for lead in _LEADS:
-            path = write_dfs(
-                self._folder, time_of + np.timedelta64(lead, "h"), sample_rain_mm(10 * number + lead)
-            )
+            valid_time = time_of + np.timedelta64(lead, "h")
+            self._published_in(f"observations/{compact_time(valid_time)}")
+            path = write_dfs(self._folder, valid_time, sample_rain_mm(10 * number + lead))
             made.append(("observation", path.name, (path,)))
         self._random.shuffle(made)
         self.entries += made
@@ -95,11 +106,13 @@ def kill_again_and_again(
     until = time.monotonic() + seconds
     folder.mkdir(parents=True, exist_ok=True)
     write_artefact(folder / "models")
-    random, work = np.random.default_rng(seed), Work(folder / "files", seed)
+    random = np.random.default_rng(seed)
     plan = Plan(folder, settings, ())
     moments: Counter[str] = Counter()
-    lives, kills, open_entries = 0, 0, [entry for _ in range(CYCLES_A_LIFE) for entry in work.next_cycle()]
-    with HalfFileReader(folder / "data") as reader:
+    lives, kills = 0, 0
+    with watching() as names, HalfFileReader(folder / "data") as reader:
+        work = Work(folder / "files", seed, lambda name: names.watch(folder / "data" / name))
+        open_entries = [entry for _ in range(CYCLES_A_LIFE) for entry in work.next_cycle()]
         # A first life without a kill tells how long one takes.
         lifetime = _life(replace(plan, entries=tuple(open_entries)))
         while kills < count and time.monotonic() < until:
@@ -122,11 +135,13 @@ def kill_again_and_again(
                 lifetime = 0.7 * lifetime + 0.3 * (time.monotonic() - started)
             else:
                 reader.broken.append(f"life {lives} ended with status {process.exitcode}")
+            names.look()
         known = accepted(plan)
         _life(replace(plan, entries=tuple(entry for entry in work.entries if entry[1] not in known)))
         reader.look()
+        names.look()
     cycles = [name for kind, name, _ in work.entries if kind == "cycle"]
-    broken = reader.broken + _unpublished(folder, cycles)
+    broken = reader.broken + names.broken + _unpublished(folder, cycles)
     with tempfile.TemporaryDirectory() as undisturbed:
         broken += _differences(folder, settings, Path(undisturbed), work.entries)
     return Outcome(
@@ -136,6 +151,7 @@ def kill_again_and_again(
         len(work.entries) - len(cycles),
         reader.looks,
         reader.files,
+        names.renames,
         moments,
         broken,
     )
@@ -227,6 +243,7 @@ def main() -> int:
         "observations": outcome.observations,
         "looks of the reader": outcome.looks,
         "files that it read": outcome.files_read,
+        "files that were renamed into place": outcome.renames,
     }
     return report(figures, outcome.broken)
 

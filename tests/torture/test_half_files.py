@@ -1,16 +1,20 @@
-"""The reader of the kill campaign: it is content with what is whole, and notices what is not."""
+"""The reader and the watch of the kill campaign: content with what is whole, they notice what is not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from service.durability import TEMPORARY_SUFFIX, write_durably
 from service.store import Store
 from tests.service.sample_cycle import write_cycle
 from tests.service.sample_service import running, submit
 from tests.torture.half_files import HalfFileReader
+from tests.torture.published_names import watching
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +67,51 @@ def test_a_cycle_that_is_published_twice_is_noticed(folder: Path) -> None:
     finally:
         path.unlink()
     assert any("published 2 times" in one for one in reader.broken)
+
+
+def write(path: Path) -> None:
+    path.write_bytes(b"some content")
+
+
+def write_in_place(path: Path, content: Callable[[Path], object]) -> None:
+    content(path)
+
+
+def write_and_copy(path: Path, content: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f"{path.name}{TEMPORARY_SUFFIX}")
+    content(temporary)
+    shutil.copyfile(temporary, path)
+
+
+def rename_and_write(path: Path, content: Callable[[Path], object]) -> None:
+    write_durably(path, lambda temporary: temporary.touch())
+    content(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked by inotify")
+@pytest.mark.parametrize(
+    ("publish", "breaches"),
+    [
+        (write_durably, []),
+        (write_in_place, ["appeared", "was written", "was open"]),
+        (write_and_copy, ["appeared", "was written", "was open"]),
+        (rename_and_write, ["was written", "was open"]),
+    ],
+)
+@pytest.mark.parametrize("name", ["r1.nc", "r12.json", "r1.original", "r1.npy"])
+def test_a_name_that_comes_before_its_content_is_noticed(
+    tmp_path: Path, publish: Callable[..., None], breaches: list[str], name: str
+) -> None:
+    folder = tmp_path / "products" / "20261122T000000Z"
+    with watching() as names:
+        names.watch(folder)
+        (folder / ".lock").touch()
+        publish(folder / name, write)
+        names.look()
+        found = sorted(text.removeprefix(f"{folder / name} ") for text in names.broken)
+        assert len(found) == len(breaches)
+        assert all(text.startswith(breach) for text, breach in zip(found, sorted(breaches), strict=True))
+        assert names.renames == (publish in {write_durably, rename_and_write})
+        (folder / name).read_bytes()
+        names.look()
+        assert len(names.broken) == len(breaches), "to read is no breach"

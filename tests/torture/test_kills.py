@@ -23,3 +23,4 @@ def test_kills_lose_nothing_and_publish_nothing_twice(
     assert outcome.moments.total() >= SHORT_FORM
     assert outcome.cycles >= 2
     assert outcome.files_read >= 3 * outcome.cycles, "the reader saw every product and observation"
+    assert outcome.renames >= 2 * outcome.cycles + 3 * outcome.observations, "so did the watch over names"

@@ -13,17 +13,28 @@ _logger = logging.getLogger(__name__)
 
 
 class Adoption:
-    """What one process does for them. version: of its workflows. at_work: ids of those that run in it."""
+    """What one process does for them.
 
-    def __init__(self, presence: Presence, version: str, at_work: Callable[[], Collection[str]]) -> None:
+    version: of its workflows. at_work: ids of those that run in it. workflows: by DBOS's names of what to
+    look for; raises where the database does not answer.
+    """
+
+    def __init__(
+        self,
+        presence: Presence,
+        version: str,
+        at_work: Callable[[], Collection[str]],
+        workflows: Callable[..., list[WorkflowStatus]],
+    ) -> None:
         self._presence = presence
         self._version = version
         self._at_work = at_work
+        self._workflows = workflows
         self._suspects: set[str] = set()
 
     def look(self) -> None:
         """Put back what was found. Whoever cancels jobs must not do so meanwhile."""
-        pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+        pending = self._workflows(status="PENDING", load_input=False, load_output=False)
         self._of_the_gone(pending)
         self._of_this_process(pending)
 

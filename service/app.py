@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.body_limits import BodyLimits
+from service.databases import silent_database
 from service.errors import RainpostError, RequestError
 from service.full_disk import full_disk
 from service.head_requests import HeadRequests
@@ -178,9 +179,9 @@ class _FaultBarrier:
         except Exception as error:
             if scope["type"] != "http" or begun:
                 raise
-            if (full := full_disk(error)) is not None:
+            if (passing := full_disk(error) or silent_database(error)) is not None:
                 request = Request(scope)
-                await _answer_error(request, full)(scope, receive, send)
+                await _answer_error(request, passing)(scope, receive, send)
                 return
             _logger.exception("%s %s failed", scope["method"], scope["path"])
             advice = "tell the operator the time of the request"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import sqlalchemy as sql
 from sqlalchemy import event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from service.errors import SettingsError
+from service.errors import SettingsError, Unavailable
 
 WRITES: Final = "rainpost_writes"
 """Execution option of transactions that write."""
@@ -42,6 +44,30 @@ def answering() -> Iterator[None]:
             got=type(error).__name__,
             advice="check that the database is there and can be written",
         ) from error
+
+
+def silent_database(error: BaseException) -> Unavailable | None:
+    """What to tell a client of an exception that a database which does not answer led to; None for any other.
+
+    Only a server can be silent: what SQLite cannot do has other causes.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if _is_silent(cause):
+            return Unavailable(
+                "the database does not answer",
+                where="RAINPOST_DATABASE_URL",
+                got=type(cause).__name__,
+                advice="try again later; products are served meanwhile",
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _is_silent(error: BaseException) -> bool:
+    if isinstance(error, PoolTimeout):
+        return True
+    return isinstance(error, OperationalError) and not isinstance(error.orig, sqlite3.Error)
 
 
 def with_driver(url: str) -> sql.URL:

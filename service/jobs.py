@@ -44,9 +44,9 @@ from service.job import (
     Source,
     State,
     job_of,
-    jobs_since,
     runs_again,
 )
+from service.job_reader import JobReader
 from service.metrics import Metrics
 from service.presence import Presence
 from service.renewal import Renewal, Renewals
@@ -72,7 +72,6 @@ _CARE_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 5
 """How often a job may take the service down before it is given up."""
 _GIVEN_UP: Final = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
-_MOST_JOBS_OF_A_CYCLE: Final = 20
 _FIRST: Final = 1
 """Priority of what somebody waits for; larger numbers come later."""
 _TOO_LATE_TO_CANCEL: Final = ("publish", "verify")
@@ -109,6 +108,7 @@ class Jobs:
         self._renewals = Renewals(work / "renewals")
         self._workflow = Workflow(stages, shadows, metrics, announcer, tracing, self._index, work / "locks")
         self._adoption: Adoption
+        self._opened: JobReader | None = None
         self._registered: Callable[[str, dict[str, Any], dict[str, Any]], dict[str, Any]]
         self._stopping = threading.Event()
         self._carer = threading.Thread(target=self._care, name="job-care", daemon=True)
@@ -147,6 +147,8 @@ class Jobs:
                 self._carer.join()
             DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=grace)
         finally:
+            if self._opened is not None:
+                self._opened.close()
             # What is at work yet ends here with an exception that DBOS can no longer keep: it goes on at the
             # next start, which sets this level anew.
             logging.getLogger("dbos").setLevel(logging.CRITICAL)
@@ -158,7 +160,7 @@ class Jobs:
         """Why jobs cannot be taken, or nothing."""
         if Jobs._started is not self:
             return "the queue is not started"
-        DBOS.list_workflows(limit=1, load_input=False, load_output=False)
+        self._list(limit=1, load_input=False, load_output=False)
         return ""
 
     def check_room(self) -> None:
@@ -244,20 +246,15 @@ class Jobs:
         if not job_id.isprintable():
             # PostgreSQL takes no text with a null character.
             return None
-        status = DBOS.get_workflow_status(job_id)
-        if status is None or status.input is None:
-            return None
-        return job_of(status, DBOS.list_workflow_steps(job_id) if with_stages else None)
+        return self._reader.find(job_id, with_stages=with_stages)
 
     def of_cycle(self, reference_time: str) -> list[Job]:
         """The last jobs whose files are, or are said to be, of a cycle (in ISO 8601), newest first."""
-        ids = self._index.jobs(reference_time)[:_MOST_JOBS_OF_A_CYCLE]
-        found = [job for job in (self.find(job_id, with_stages=True) for job_id in ids) if job is not None]
-        return sorted(found, key=lambda job: job.created, reverse=True)
+        return self._reader.of_cycle(reference_time, with_stages=True)
 
     def since(self, moment: str) -> list[Job]:
         """Jobs that came in after a moment (in ISO 8601), and all that are not finished, newest first."""
-        return jobs_since(self._list, moment)
+        return self._reader.since(moment)
 
     def given_up(self, moment: str) -> list[Job]:
         """Jobs that came in after a moment (in ISO 8601) and took the service down once too often."""
@@ -365,8 +362,9 @@ class Jobs:
         self._shadows.register(_WORKFLOW_VERSION)
         # Not public, and the only one who knows what its threads have in hand.
         at_work = dbos._active_workflows_set.activeList
-        self._adoption = Adoption(self._presence, _WORKFLOW_VERSION, at_work)
         DBOS.launch()
+        self._opened = reader = JobReader(self._settings.job_database_url, self._index)
+        self._adoption = Adoption(self._presence, _WORKFLOW_VERSION, at_work, reader.all_workflows)
         DBOS.register_queue(
             _QUEUE,
             worker_concurrency=self._settings.jobs_at_once,
@@ -386,7 +384,13 @@ class Jobs:
                 _logger.exception("jobs could not be looked after; the next round tries again")
 
     def _list(self, **selection: Any) -> list[WorkflowStatus]:
-        return DBOS.list_workflows(name=WORKFLOW, **selection)
+        return self._reader.workflows(**selection)
+
+    @property
+    def _reader(self) -> JobReader:
+        if self._opened is None:
+            raise RuntimeError("the queue is not started")
+        return self._opened
 
     @contextmanager
     def _submitting(self) -> Iterator[None]:

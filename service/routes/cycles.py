@@ -23,7 +23,7 @@ ReferenceTime = Annotated[
 ]
 
 
-@router.get("", summary="Cycles and how they stand", responses=problem_responses(400, 422))
+@router.get("", summary="Cycles and how they stand", responses=problem_responses(400, 422, 503))
 async def cycles(
     service: Service,
     limit: Annotated[int, Query(ge=1, le=10_000, description="How many at most.")] = 100,
@@ -32,7 +32,9 @@ async def cycles(
     return cycles_document(await asyncio.to_thread(service.cycles.recent, limit))
 
 
-@router.get("/{reference_time}", summary="How one cycle stands", responses=problem_responses(400, 404, 422))
+@router.get(
+    "/{reference_time}", summary="How one cycle stands", responses=problem_responses(400, 404, 422, 503)
+)
 async def cycle(reference_time: ReferenceTime, service: Service) -> CycleDocument:
     """State, leads, jobs and revisions, each with its product, its inputs and the model that made it."""
 

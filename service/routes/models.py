@@ -47,7 +47,7 @@ By = Annotated[
     "",
     summary="Installed models, the active one and its shadow",
     response_model=ModelsDocument,
-    responses={304: {"description": "The client has it already"}, **problem_responses(500)},
+    responses={304: {"description": "The client has it already"}, **problem_responses(500, 503)},
 )
 async def models(request: Request, service: Service) -> Response:
     """The models on the shelf with what they were trained on and how they scored, their roles, and who
@@ -71,7 +71,7 @@ async def models(request: Request, service: Service) -> Response:
     return Response(text, headers={"ETag": etag}, media_type="application/json")
 
 
-@router.get("/active", summary="The active model", responses=problem_responses(500))
+@router.get("/active", summary="The active model", responses=problem_responses(500, 503))
 async def active(service: Service, response: Response) -> RoleDocument:
     """Which model new jobs run, since when, and by whose doing."""
     return await asyncio.to_thread(_shown, service, "active", response)
@@ -108,7 +108,7 @@ async def withdraw_active(
     )
 
 
-@router.get("/shadow", summary="The shadow model", responses=problem_responses(500))
+@router.get("/shadow", summary="The shadow model", responses=problem_responses(500, 503))
 async def shadow(service: Service, response: Response) -> RoleDocument:
     """Which model runs in the shadow of the active one, if any does."""
     return await asyncio.to_thread(_shown, service, "shadow", response)

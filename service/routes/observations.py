@@ -46,7 +46,7 @@ _REQUEST_BODY: Final[dict[str, Any]] = {
     summary="Hand in observed precipitation",
     responses={
         201: {"model": ObservationsDocument, "description": "At least one of them was not stored before"},
-        **problem_responses(400, 413, 415, 422, 500),
+        **problem_responses(400, 413, 415, 422, 500, 503),
     },
     openapi_extra=_REQUEST_BODY,
 )

@@ -102,7 +102,7 @@ async def correct(
 @router.get(
     "/jobs/{job_id}",
     summary="How a job stands",
-    responses=problem_responses(404, 422),
+    responses=problem_responses(404, 422, 503),
 )
 async def job(job_id: str, service: Service) -> JobDocument:
     """The job, with its product or its problem once it is finished."""
@@ -112,7 +112,7 @@ async def job(job_id: str, service: Service) -> JobDocument:
 @router.delete(
     "/jobs/{job_id}",
     summary="Cancel a job",
-    responses=problem_responses(404, 409, 422),
+    responses=problem_responses(404, 409, 422, 503),
 )
 async def cancel(job_id: str, service: Service) -> JobDocument:
     """End a job that has not begun to publish; a stage that is at work goes to its end first.

@@ -27,7 +27,7 @@ router = APIRouter(tags=["verification"])
 @router.get(
     "/verification",
     summary="Scores of the model, of the raw forecast, and of a shadow model",
-    responses=problem_responses(400, 422, 500),
+    responses=problem_responses(400, 422, 500, 503),
 )
 async def verification(
     service: Service,
@@ -73,7 +73,7 @@ async def verification(
 @router.get(
     "/verification/history",
     summary="Scores over time, of the model, of the raw forecast, and of a shadow model",
-    responses=problem_responses(400, 422, 500),
+    responses=problem_responses(400, 422, 500, 503),
 )
 async def history(
     service: Service,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 import uuid
@@ -16,13 +18,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sql
 
+_ADDRESS = "127.0.0.1"
 _OTHER_USER = "postgres"
 """The server refuses to run for root."""
 
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """URL of an empty database that is gone afterwards; it listens on a socket in its folder alone."""
+    """URL of an empty database that is gone afterwards, by a socket in its folder (``over_network``)."""
     programs = _programs()
     user = _OTHER_USER if os.geteuid() == 0 else None
     # The folders of pytest are closed to other users.
@@ -42,14 +45,24 @@ def postgresql() -> Iterator[str]:
         if user is not None:
             shutil.chown(folder, user)
         call("initdb", "--auth=trust", "--username=rainpost", "--no-sync")
-        options = f"-c listen_addresses='' -c fsync=off -k {folder}"
+        with contextlib.closing(socket.socket()) as probe:
+            probe.bind((_ADDRESS, 0))
+            port = probe.getsockname()[1]
+        options = _options(folder, port)
         call("pg_ctl", "start", "--wait", "--silent", "-l", str(folder / "log"), "-o", options)
         try:
-            yield f"postgresql://rainpost@/postgres?host={folder}"
+            yield f"postgresql://rainpost@/postgres?host={folder}&port={port}"
         finally:
             call("pg_ctl", "stop", "--silent", "-m", "immediate")
     finally:
         shutil.rmtree(folder)
+
+
+def over_network(url: str) -> str:
+    """The same database as services usually reach it. A driver tells a loss of either in words of its own."""
+    parts = sql.make_url(url)
+    port = int(str(parts.query["port"]))
+    return parts.set(host=_ADDRESS, port=port, query={}).render_as_string(hide_password=False)
 
 
 def stop_server(server: str) -> None:
@@ -61,7 +74,7 @@ def stop_server(server: str) -> None:
 def start_server(server: str) -> None:
     """Begin again with the data that are there."""
     folder = _folder(server)
-    options = f"-c listen_addresses='' -c fsync=off -k {folder}"
+    options = _options(folder, int(str(sql.make_url(server).query["port"])))
     command: list[str | Path] = [
         _programs() / "pg_ctl",
         "start",
@@ -76,7 +89,11 @@ def start_server(server: str) -> None:
 
 
 def _folder(server: str) -> Path:
-    return Path(server.partition("?host=")[2])
+    return Path(str(sql.make_url(server).query["host"]))
+
+
+def _options(folder: Path, port: int) -> str:
+    return f"-c listen_addresses={_ADDRESS} -c port={port} -c fsync=off -k {folder}"
 
 
 def _of(server: str) -> list[str]:

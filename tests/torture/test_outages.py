@@ -1,0 +1,45 @@
+"""An outage of PostgreSQL in short: seconds instead of a minute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.problems import MEDIA_TYPE
+from tests.torture.outages import MOST_SECONDS, Outcome, judge, stay_away
+
+GONE = {"reason": "unavailable", "where": "RAINPOST_DATABASE_URL"}
+PROBLEM = {"content-type": MEDIA_TYPE, "retry-after": "30"}
+
+
+def test_a_database_that_is_away_for_a_while(server: str, tmp_path: Path) -> None:
+    outcome = stay_away(tmp_path, server, seconds=1.5, count=2)
+    assert outcome.broken == []
+    assert outcome.slowest_seconds < MOST_SECONDS
+    assert outcome.cycles == 2 + 2 + 2
+    statuses = {path: set(found) for path, found in outcome.answers.items()}
+    for path in ("/cycles", "/cycles/latest", "/jobs/", "/verification", "/models", "POST /correct"):
+        assert statuses[path] == {503}, path
+    for path in ("/metrics", "/livez", "/cycles/latest/product", "/cycles/latest/layers"):
+        assert statuses[path] == {200}, path
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "words"),
+    [
+        ("/cycles", httpx.Response(503, json=GONE, headers=PROBLEM), ""),
+        ("/cycles", httpx.Response(503, json=GONE, headers=PROBLEM | {"retry-after": "0"}), "Retry-After"),
+        ("/cycles", httpx.Response(500, json=GONE, headers=PROBLEM), "500"),
+        ("/cycles", httpx.Response(503, text="away"), "503"),
+        ("/readyz", httpx.Response(503, json={}), ""),
+        ("/readyz", httpx.Response(200, json={}), "without a database"),
+        ("/livez", httpx.Response(503, json=GONE, headers=PROBLEM), "needs no database"),
+    ],
+)
+def test_what_is_wrong_is_found(path: str, answer: httpx.Response, words: str) -> None:
+    outcome = Outcome()
+    judge(path, answer, outcome)
+    assert len(outcome.broken) == bool(words)
+    assert words in "".join(outcome.broken)

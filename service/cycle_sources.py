@@ -14,6 +14,7 @@ from service.artefact import read_manifest
 from service.cycle_index import CycleIndex
 from service.cycle_states import CycleStates
 from service.desks import open_client, refusal
+from service.disk_use import DiskDocument, DiskUse
 from service.documents import CycleDocument, CyclesDocument, cycle_document, cycles_document
 from service.errors import SettingsError, Unavailable
 from service.job_reader import JobReader
@@ -46,6 +47,10 @@ class CycleSource(Protocol):
         """As ``GET /verification`` of one cycle."""
         ...
 
+    def disk(self) -> DiskDocument:
+        """As ``GET /disk``."""
+        ...
+
 
 class RemoteCycles:
     """A running service. Raises ``Unavailable`` and what the service refuses."""
@@ -66,6 +71,10 @@ class RemoteCycles:
         """Over HTTP."""
         return VerificationDocument.model_validate_json(self._get("/verification", cycle=reference_time))
 
+    def disk(self) -> DiskDocument:
+        """Over HTTP."""
+        return DiskDocument.model_validate_json(self._get("/disk"))
+
     def _get(self, path: str, **parameters: str) -> bytes:
         try:
             answer = self._client.get(path, params=parameters)
@@ -83,8 +92,9 @@ class RemoteCycles:
 class LocalCycles:
     """The data folder and the databases of a service that does not run, or that nobody can reach."""
 
-    def __init__(self, settings: Settings, states: CycleStates, ledger: Ledger) -> None:
+    def __init__(self, settings: Settings, store: Store, states: CycleStates, ledger: Ledger) -> None:
         self.name = f"{settings.data_folder}, no service answers"
+        self._disk = DiskUse(settings, store)
         self._states = states
         self._ledger = ledger
 
@@ -101,6 +111,10 @@ class LocalCycles:
         """From the ledger."""
         selection = Selection(reference_time=parse_time(reference_time))
         return verification_document(selection, self._ledger.sums(selection))
+
+    def disk(self) -> DiskDocument:
+        """As the file system has it."""
+        return self._disk.read()
 
 
 @contextmanager
@@ -141,8 +155,9 @@ def _open_local(settings: Settings) -> Iterator[LocalCycles]:
         leads_hours = read_manifest(_active_model(settings))[0].cycle.leads_hours
         jobs = JobReader(settings.job_database_url, CycleIndex(settings.data_folder / "work" / "cycles"))
         try:
-            states = CycleStates(Store(products), jobs, lambda: leads_hours, Schedule.of(settings))
-            yield LocalCycles(settings, states, ledger)
+            store = Store(products)
+            states = CycleStates(store, jobs, lambda: leads_hours, Schedule.of(settings))
+            yield LocalCycles(settings, store, states, ledger)
         finally:
             jobs.close()
     except SQLAlchemyError as error:

@@ -17,6 +17,7 @@ from service.api_keys import ApiKeys
 from service.artefact import Artefact
 from service.cycle_states import CycleStates
 from service.decoding import warm_up
+from service.disk_use import DiskUse
 from service.durability import exclusive
 from service.early_work import EarlyWork
 from service.errors import SettingsError, Unavailable
@@ -85,6 +86,7 @@ class Runtime:
         self.access = open_access(settings, self.keys)
         self.store = Store(settings.data_folder / "products")
         self.shelf = Shelf(self.store)
+        self.disk = DiskUse(settings, self.store)
         self.explanations = Explanations(settings.data_folder / "explanations")
         self.metrics = Metrics()
         self.models = Models(settings, self.choices)
@@ -170,9 +172,7 @@ class Runtime:
         )
         self.metrics.identify(rainpost_version())
         self.metrics.registry.register(
-            StateCollector(
-                self.models, self.store, observations, self.jobs, self.cycles, settings.data_folder
-            )
+            StateCollector(self.models, self.store, observations, self.jobs, self.cycles, self.disk)
         )
 
     @property

@@ -138,6 +138,26 @@ SERIES: Final = {
         _gauge("rainpost_disk_free_bytes", ("folder",), "Free space where the folder (data) lies"),
         _gauge("rainpost_disk_size_bytes", ("folder",), "All space where the folder (data) lies"),
         _gauge(
+            "rainpost_disk_minimum_free_bytes",
+            ("folder",),
+            "Free space below which submissions are refused (RAINPOST_MINIMUM_FREE_BYTES)",
+        ),
+        _gauge(
+            "rainpost_disk_used_bytes",
+            ("folder",),
+            "Files in the folders of the data folder (products, work, ...), and in none of them (databases)",
+        ),
+        _gauge(
+            "rainpost_disk_newest_cycle_bytes",
+            (),
+            "Products of the newest cycle, all revisions: about what the next one takes; 0 without one",
+        ),
+        _gauge(
+            "rainpost_keep_seconds",
+            (),
+            "How long cycles are kept (RAINPOST_KEEP_DAYS); 0 where everything is",
+        ),
+        _gauge(
             "rainpost_webhook_oldest_waiting_event_time_seconds",
             ("receiver",),
             "Record of the oldest event that a receiver has not got yet, seconds since 1970; 0 without one",

@@ -6,9 +6,7 @@ Read and not remembered: after a restart, and from each of several processes, a 
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -17,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from service.artefact import Artefact
 from service.cycle_states import CycleStates
+from service.disk_use import DiskUse
 from service.jobs import Jobs
 from service.models import Models
 from service.observation_store import ObservationStore
@@ -43,14 +42,14 @@ class StateCollector(Collector):
         observations: ObservationStore,
         jobs: Jobs,
         cycles: CycleStates,
-        data_folder: Path,
+        disk: DiskUse,
     ) -> None:
         self._models = models
         self._store = store
         self._observations = observations
         self._jobs = jobs
         self._cycles = cycles
-        self._data_folder = data_folder
+        self._disk_use = disk
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: to register the collector is not to scrape it."""
@@ -109,11 +108,24 @@ class StateCollector(Collector):
         return [cycles]
 
     def _disk(self) -> list[Metric]:
-        usage = shutil.disk_usage(self._data_folder)
-        free, size = SERIES["disk_free_bytes"].gauges(), SERIES["disk_size_bytes"].gauges()
-        free.add_metric(["data"], usage.free)
-        size.add_metric(["data"], usage.total)
-        return [free, size]
+        found = self._disk_use.read()
+        families = []
+        for name, value in {
+            "disk_free_bytes": found.free_bytes,
+            "disk_size_bytes": found.size_bytes,
+            "disk_minimum_free_bytes": found.minimum_free_bytes,
+        }.items():
+            family = SERIES[name].gauges()
+            family.add_metric(["data"], value)
+            families.append(family)
+        used, cycle, keep = (
+            SERIES[name].gauges() for name in ("disk_used_bytes", "disk_newest_cycle_bytes", "keep_seconds")
+        )
+        for folder, size in found.used_bytes.items():
+            used.add_metric([folder], size)
+        cycle.add_metric([], found.newest_cycle_bytes)
+        keep.add_metric([], 86_400 * (found.keep_days or 0))
+        return [*families, used, cycle, keep]
 
     def _newest_cycle(self) -> list[Metric]:
         published = SERIES["last_published_reference_time_seconds"].gauges()

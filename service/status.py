@@ -1,4 +1,4 @@
-"""``rainpost status``: the last cycles as a table or as JSON, and whether somebody has to look."""
+"""``rainpost status``: the last cycles, as a table or as JSON, the disk, and whether somebody has to look."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from service.cycle_sources import CycleSource, open_source
 from service.cycle_states import State
+from service.disk_use import DiskDocument
 from service.documents import CycleSummary
 from service.settings import Settings
 from service.verification_counts import Source
@@ -69,6 +70,7 @@ class Status(BaseModel):
     latest_due: str | None
     needs_a_look: bool
     cycles: tuple[CycleStatus, ...]
+    disk: DiskDocument
 
 
 def status(options: argparse.Namespace) -> int:
@@ -91,6 +93,7 @@ def read_status(source: CycleSource, cycles: int) -> Status:
         latest_due=None if due is None else due.reference_time,
         needs_a_look=due is not None and due.state in _BAD,
         cycles=tuple(_status(source, summary) for summary in summaries[:cycles]),
+        disk=source.disk(),
     )
 
 
@@ -166,7 +169,25 @@ def render(found: Status, console: Console) -> None:
             console.print(f"{cycle.reference_time} {cycle.problem}", markup=False, soft_wrap=True)
     if found.cycles and not thresholds:
         console.print("None of them was compared with observations yet.")
+    for line in _describe(found.disk):
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"From {found.source}.", markup=False, soft_wrap=True)
+
+
+def _describe(disk: DiskDocument) -> tuple[str, str]:
+    used = dict(disk.used_bytes)
+    products, work = used.pop("products", 0), used.pop("work", 0)
+    room = "" if disk.cycles_left is None else f", room for {disk.cycles_left} more cycles"
+    kept = "everything" if disk.keep_days is None else f"{disk.keep_days:g} days"
+    return (
+        f"Disk: {_gigabytes(disk.free_bytes)} of {_gigabytes(disk.size_bytes)} GB free{room}.",
+        f"Used: {_gigabytes(products)} GB by products, {_gigabytes(work)} by work, "
+        f"{_gigabytes(sum(used.values()))} by the rest. Kept: {kept}.",
+    )
+
+
+def _gigabytes(number: int) -> str:
+    return f"{number / 1e9:.1f}"
 
 
 def _duration(seconds: float | None) -> str:

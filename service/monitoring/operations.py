@@ -342,6 +342,29 @@ def _machine() -> Section:
                 minimum=0,
             ),
             time_series(
+                "What uses the disk",
+                "Files by folder of the data folder; work holds those of jobs, uploads and copies from the "
+                "inbox. RAINPOST_KEEP_DAYS bounds the rest.",
+                [Query("max by (folder) (rainpost_disk_used_bytes)", "{{folder}}")],
+                "bytes",
+                minimum=0,
+            ),
+            time_series(
+                "Room for cycles",
+                "As large as the newest one, before submissions are refused. Below four an alert fires.",
+                [
+                    Query(
+                        "(min(rainpost_disk_free_bytes) - max(rainpost_disk_minimum_free_bytes)) / "
+                        "(max(rainpost_disk_newest_cycle_bytes) > 0)",
+                        "cycles",
+                    )
+                ],
+                "none",
+                minimum=0,
+                decimals=0,
+                limits=(Limit(None, "red"), Limit(4, "green")),
+            ),
+            time_series(
                 "Memory",
                 "Resident memory of the service itself; decoding runs in processes of their own.",
                 [Query('process_resident_memory_bytes{job="rainpost"}', "{{instance}}")],

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from service.disk_use import DiskDocument
 from service.documents import (
     CheckDocument,
     LivenessDocument,
@@ -54,6 +55,12 @@ async def version(service: Service) -> VersionDocument:
         model=service.inference.artefact.identity,
         dependencies=await asyncio.to_thread(dependency_versions),
     )
+
+
+@router.get("/disk", summary="The disk of the data folder")
+async def disk(service: Service) -> DiskDocument:
+    """What is used, what is free, for how many cycles that is enough, and for how long they are kept."""
+    return await asyncio.to_thread(service.disk.read)
 
 
 @router.get("/metrics", summary="Prometheus series", response_class=Response)

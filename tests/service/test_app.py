@@ -317,6 +317,7 @@ def test_the_documentation_lists_every_route(client: ServiceClient) -> None:
         "/livez",
         "/readyz",
         "/version",
+        "/disk",
         "/metrics",
     }
     assert all(path in page.text for path in document["paths"])

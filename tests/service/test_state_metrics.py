@@ -53,6 +53,10 @@ def test_a_service_that_is_new(registry: CollectorRegistry, tmp_path: Path) -> N
     usage = shutil.disk_usage(tmp_path)
     assert value(registry, "disk_size_bytes", folder="data") == usage.total
     assert 0 < (value(registry, "disk_free_bytes", folder="data") or 0) <= usage.total
+    assert value(registry, "disk_minimum_free_bytes", folder="data") == 1024**3
+    assert value(registry, "disk_used_bytes", folder="products") == 0.0
+    assert value(registry, "disk_newest_cycle_bytes") == 0.0
+    assert value(registry, "keep_seconds") == 0.0, "everything is kept"
     digest = Artefact.load(tmp_path / "models" / "sample-0.1.0").model_sha256
     labels = {"role": "active", "name": "sample", "version": "0.1.0", "sha256": digest}
     assert value(registry, "model_info", **labels, provider="cpu", required="cpu") == 1.0
@@ -104,6 +108,9 @@ def test_the_newest_cycle_with_its_input_and_output(tmp_path: Path) -> None:
         assert value(registry, "last_published_reference_time_seconds") == REFERENCE_SECONDS
         delay = record.created.timestamp() - REFERENCE_SECONDS
         assert value(registry, "publish_delay_seconds") == pytest.approx(delay)
+        newest_bytes = value(registry, "disk_newest_cycle_bytes") or 0
+        assert newest_bytes > record.size_bytes
+        assert value(registry, "disk_used_bytes", folder="products") > 2 * record.size_bytes  # type: ignore[operator]
         assert value(registry, "cycle_leads", state="present") == 2
         assert value(registry, "cycle_leads", state="missing") == 0
         for channel, summary in expected.channels.items():

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from service.__main__ import main
 from service.cycle_states import State
+from service.disk_use import DiskDocument
 from service.documents import CycleSummary, LeadsDocument
 from service.schedule import Schedule, now_utc
 from service.settings import Settings
@@ -24,6 +25,20 @@ from tests.service.sample_observation import sample_rain_mm, write_dfs
 from tests.service.sample_service import ServiceClient, running, submit
 
 HOUR = np.timedelta64(1, "h")
+
+DISK = DiskDocument(
+    used_bytes={"databases": 100_000_000, "observations": 200_000_000, "products": 12_340_000_000, "work": 0},
+    free_bytes=30_000_000_000,
+    size_bytes=50_000_000_000,
+    minimum_free_bytes=1_000_000_000,
+    newest_cycle_bytes=29_000_000,
+    cycles_left=1000,
+    keep_days=None,
+)
+DISK_LINES = [
+    "Disk: 30.0 of 50.0 GB free, room for 1000 more cycles.",
+    "Used: 12.3 GB by products, 0.0 by work, 0.3 by the rest. Kept: everything.",
+]
 
 
 def cycle(state: State, hour: int = 0) -> CycleSummary:
@@ -57,7 +72,7 @@ def test_the_latest_cycle_that_is_due(states: Sequence[State], due: str | None) 
 def table(*cycles: CycleStatus) -> list[str]:
     """Lines of the table for a terminal of 80 columns."""
     text = StringIO()
-    status = Status(source="a test", latest_due=None, needs_a_look=False, cycles=cycles)
+    status = Status(source="a test", latest_due=None, needs_a_look=False, cycles=cycles, disk=DISK)
     render(status, Console(file=text, width=80, highlight=False, emoji=False))
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
@@ -109,7 +124,7 @@ def test_a_table_fits_a_terminal_and_shows_all_there_is() -> None:
         "-",
         "0.000",
     ]
-    assert lines[-1] == "From a test."
+    assert lines[-3:] == [*DISK_LINES, "From a test."]
 
 
 def test_what_is_not_there_is_a_dash_and_a_failure_says_why() -> None:
@@ -121,7 +136,7 @@ def test_what_is_not_there_is_a_dash_and_a_failure_says_why() -> None:
     assert shown.split() == ["2026-11-22T06Z", "failed", "6/6", "-", "-"]
     assert "2026-11-22T06:00:00Z missing-lead: no [lead]" in lines
     assert "None of them was compared with observations yet." in lines
-    assert table() == ["No cycle is known.", "From a test."]
+    assert table() == ["No cycle is known.", *DISK_LINES, "From a test."]
 
 
 def test_a_backfill_is_counted_in_days() -> None:
@@ -166,7 +181,7 @@ def test_a_service_and_what_it_leaves_tell_the_same(
         by_url = shown(capsys)
         environment.setenv("RAINPOST_PORT", url.rpartition(":")[2].strip("/"))
         assert main(["status", "--json"]) == 3
-        assert shown(capsys) == by_url
+        assert shown(capsys).cycles == by_url.cycles
         assert main(["status"]) == 3
         assert "missing-lead" in capsys.readouterr().out
         scores = client.get("/verification").json()["scores"]
@@ -190,7 +205,11 @@ def test_a_service_and_what_it_leaves_tell_the_same(
     environment.setenv("RAINPOST_PORT", "0")
     assert main(["status", "--json"]) == 3
     local = shown(capsys)
-    assert local == by_url.model_copy(update={"source": local.source})
+    assert local == by_url.model_copy(update={"source": local.source, "disk": local.disk})
+    for disk in (by_url.disk, local.disk):
+        assert disk.newest_cycle_bytes <= disk.used_bytes["products"]
+        assert disk.used_bytes.keys() >= {"products", "work", "observations", "databases"}
+    assert local.disk.newest_cycle_bytes == by_url.disk.newest_cycle_bytes > 0
     assert str(tmp_path / "data") in local.source
 
 

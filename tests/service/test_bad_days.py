@@ -47,7 +47,10 @@ class FullDisk:
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No decoding processes: their start takes longer than all that these tests do with them."""
+    """No decoding processes, no OpenAPI document, short pauses: they take longer than what is tested here."""
+    monkeypatch.setattr("service.app._openapi", lambda _: {})
+    for pause in ("_QUEUE_POLL_SECONDS", "_WAIT_POLL_SECONDS"):
+        monkeypatch.setattr(f"service.jobs.{pause}", 0.01)
     monkeypatch.setattr(Workers, "warm", lambda *_: [])
     monkeypatch.setattr(Workers, "run", read_here)
     monkeypatch.setattr(
@@ -144,7 +147,7 @@ class Clock:
         client.runtime.ingest._now = lambda: self.now
 
 
-INBOX = {"inbox_poll_seconds": 0.05, "inbox_settle_seconds": 0, "inbox_pattern": "%Y%m%d%H/*"}
+INBOX = {"inbox_poll_seconds": 0.02, "inbox_settle_seconds": 0, "inbox_pattern": "%Y%m%d%H/*"}
 
 
 def put(inbox: Path, time: np.datetime64, paths: list[Path]) -> None:
@@ -201,12 +204,11 @@ def test_a_cycle_that_comes_thirty_hours_late_and_after_its_successor(tmp_path: 
 
 
 def test_a_cycle_that_comes_twice_and_in_two_forms(tmp_path: Path) -> None:
-    from tests.torture.hostile_seeds import sample_seeds
+    from tests.torture.hostile_seeds import netcdf_cycle
 
     time, paths = cycle(tmp_path)
-    seeds = {seed.name: seed for seed in sample_seeds(tmp_path)}
     other = []
-    for name, content in seeds["netcdf-netcdf4"].files:
+    for name, content in netcdf_cycle(tmp_path, "NETCDF4").files:
         other.append(tmp_path / name)
         other[-1].write_bytes(content)
     with running(tmp_path) as client:

@@ -14,7 +14,7 @@ from service.cycle import read_cycle
 from service.early_inference import EarlyInference
 from service.early_results import EarlyResults
 from service.early_work import EarlyWork
-from service.errors import WorkerDied
+from service.errors import InferenceError, WorkerDied
 from service.inference import Inference
 from service.times import compact_time
 from service.worker import Workers
@@ -136,6 +136,24 @@ def test_files_that_are_bad_or_gone_stop_nothing(work: EarlyWork, here: Here, tm
     assert steps(work) == 1
     work.await_rest(REFERENCE_TIME, paths)
     assert steps(work) == 1 + 2, "all is known but the inference of leads"
+
+
+def test_a_runtime_that_fails_stops_nothing(
+    work: EarlyWork, inference: Inference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise InferenceError("the runtime failed", got="CUDA failure 719: unspecified launch failure")
+
+    paths = write_cycle(tmp_path / "cycle")
+    with monkeypatch.context() as patch:
+        patch.setattr(inference, "infer", fail)
+        work.await_rest(REFERENCE_TIME, paths[:2])
+        assert steps(work) == 2 + 1 + 1
+        assert steps(work) == 0, "until its files change"
+    assert len(kept(tmp_path)) == 3 + 1, "what was read is kept for the job"
+    work.await_rest(REFERENCE_TIME, paths)
+    assert steps(work) == 1 + 1 + 2
+    assert len(kept(tmp_path)) == 2 * (3 + 1 + 1)
 
 
 def test_a_file_is_hashed_again_when_it_changed(work: EarlyWork, tmp_path: Path) -> None:

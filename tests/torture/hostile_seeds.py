@@ -64,7 +64,7 @@ def sample_seeds(folder: Path) -> list[Seed]:
         _other_grid("regular_ll"),
         _other_grid("polar_stereographic"),
     ]
-    cycles += [_netcdf_cycle(folder, kind) for kind in ("NETCDF4", *CLASSIC_FORMATS)]
+    cycles += [netcdf_cycle(folder, kind) for kind in ("NETCDF4", *CLASSIC_FORMATS)]
     cycles += [_giant_netcdf(folder, along_axes) for along_axes in (False, True)]
     observations = [_observation("grib1", message(amounts())), _observation("grib2", encode(next(_rain())))]
     return [
@@ -177,7 +177,7 @@ def _taken(handle: int) -> bytes:
     return message
 
 
-def _netcdf_cycle(folder: Path, kind: FileFormat) -> Seed:
+def netcdf_cycle(folder: Path, kind: FileFormat) -> Seed:
     files = tuple(
         (f"sample_h{lead:03d}.nc", _netcdf(folder / f"{kind}{lead}.nc", kind, lead)) for lead in (1, 2, 3)
     )

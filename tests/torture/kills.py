@@ -31,7 +31,7 @@ from tests.service.sample_observation import sample_rain_mm, write_dfs
 from tests.service.sample_postgresql import new_database, postgresql
 from tests.torture.campaign import parser, report
 from tests.torture.half_files import HalfFileReader
-from tests.torture.mortal_service import STEPS, Plan, accepted, at_work, begin
+from tests.torture.mortal_service import STEPS, Plan, accepted, at_work, begin, warm_up
 from tests.torture.published_names import watching
 from training.progress import Progress
 
@@ -110,11 +110,16 @@ def kill_again_and_again(
     plan = Plan(folder, settings, ())
     moments: Counter[str] = Counter()
     lives, kills = 0, 0
-    with watching() as names, HalfFileReader(folder / "data") as reader:
+    with (
+        tempfile.TemporaryDirectory() as undisturbed,
+        watching() as names,
+        HalfFileReader(folder / "data") as reader,
+    ):
         work = Work(folder / "files", seed, lambda name: names.watch(folder / "data" / name))
         open_entries = [entry for _ in range(CYCLES_A_LIFE) for entry in work.next_cycle()]
-        # A first life without a kill tells how long one takes.
-        lifetime = _life(replace(plan, entries=tuple(open_entries)))
+        # A first life without a kill tells how long one takes, once all imports are made.
+        warm_up()
+        lifetime = _lives(replace(plan, entries=tuple(open_entries)))
         while kills < count and time.monotonic() < until:
             known = accepted(plan)
             open_entries = [entry for entry in work.entries if entry[1] not in known]
@@ -137,13 +142,15 @@ def kill_again_and_again(
                 reader.broken.append(f"life {lives} ended with status {process.exitcode}")
             names.look()
         known = accepted(plan)
-        _life(replace(plan, entries=tuple(entry for entry in work.entries if entry[1] not in known)))
+        last = replace(plan, entries=tuple(entry for entry in work.entries if entry[1] not in known))
+        other = Plan(Path(undisturbed), (), tuple(work.entries))
+        write_artefact(other.folder / "models")
+        _lives(last, other)
         reader.look()
         names.look()
-    cycles = [name for kind, name, _ in work.entries if kind == "cycle"]
-    broken = reader.broken + names.broken + _unpublished(folder, cycles)
-    with tempfile.TemporaryDirectory() as undisturbed:
-        broken += _differences(folder, settings, Path(undisturbed), work.entries)
+        cycles = [name for kind, name, _ in work.entries if kind == "cycle"]
+        broken = reader.broken + names.broken + _unpublished(folder, cycles)
+        broken += _differences(_counts(folder, settings), _counts(other.folder, ()))
     return Outcome(
         kills,
         lives,
@@ -157,13 +164,14 @@ def kill_again_and_again(
     )
 
 
-def _life(plan: Plan) -> float:
-    """One that is not killed; its length in s."""
+def _lives(*plans: Plan) -> float:
+    """Such as are not killed, at the same time; the length of the longest in s."""
     started = time.monotonic()
-    process = begin(plan)
-    process.join()
-    if process.exitcode != 0:
-        raise RuntimeError(f"a life without a kill ended with status {process.exitcode}")
+    processes = [begin(plan) for plan in plans]
+    for process in processes:
+        process.join()
+        if process.exitcode != 0:
+            raise RuntimeError(f"a life without a kill ended with status {process.exitcode}")
     return time.monotonic() - started
 
 
@@ -176,16 +184,8 @@ def _unpublished(folder: Path, cycles: Sequence[str]) -> list[str]:
     ]
 
 
-def _differences(
-    folder: Path, settings: tuple[tuple[str, Any], ...], other: Path, entries: Sequence[Entry]
-) -> list[str]:
-    """Between the ledger and that of a run without a kill, on SQLite."""
-    write_artefact(other / "models")
-    _life(Plan(other, (), tuple(entries)))
-    disturbed, undisturbed = (
-        _counts(Settings.model_validate({"data_folder": place / "data"} | dict(database)))
-        for place, database in ((folder, settings), (other, ()))
-    )
+def _differences(disturbed: dict[str, object], undisturbed: dict[str, object]) -> list[str]:
+    """Between the ledger and that of a run without a kill."""
     if not undisturbed:
         return ["the run without a kill counted nothing"]
     keys = sorted(disturbed.keys() | undisturbed.keys())
@@ -196,8 +196,9 @@ def _differences(
     ]
 
 
-def _counts(settings: Settings) -> dict[str, object]:
+def _counts(folder: Path, database: tuple[tuple[str, Any], ...]) -> dict[str, object]:
     """Sums and totals of the ledger, by what they are of; sums of real numbers to nine digits."""
+    settings = Settings.model_validate({"data_folder": folder / "data"} | dict(database))
     ledger = Ledger(settings.ledger_database_url)
     try:
         sums = ledger.sums(Selection(), reliability=True)

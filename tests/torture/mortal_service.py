@@ -33,7 +33,7 @@ IDLE = "between steps"
 STEPS = (START, SUBMIT, *STAGES, OBSERVE, STOP, IDLE)
 """What a process can be at when it is killed."""
 
-_QUIET_LOOKS = 15
+_QUIET_LOOKS = 5
 
 
 def _bring_imports() -> None:
@@ -62,6 +62,13 @@ class Plan:
     def diary(self) -> Path:
         """Lines ``process begin|end step``, and ``process accepted name``."""
         return self.folder / "diary"
+
+
+def warm_up() -> None:
+    """Have the process at hand that all others are forked from."""
+    process = _CONTEXT.Process(target=os.getpid)
+    process.start()
+    process.join()
 
 
 def begin(plan: Plan) -> ForkServerProcess:
@@ -129,7 +136,7 @@ def _live(plan: Plan) -> None:
 
 def _arrange(during: Callable[[str], Any]) -> None:
     """The process is the campaign's own: nothing has to be put back."""
-    for name, value in {"_ATTEMPTS": 1000, "_CARE_SECONDS": 0.2}.items():
+    for name, value in {"_ATTEMPTS": 1000, "_CARE_SECONDS": 0.2, "_QUEUE_POLL_SECONDS": 0.02}.items():
         setattr(jobs_module, name, value)
     setattr(Workers, "warm", lambda *_: [])  # noqa: B010
     setattr(Workers, "run", lambda _, function, *rest, **named: function(*rest, **named))  # noqa: B010

@@ -1,12 +1,14 @@
 """Requests that the OpenAPI document makes possible, and such as break it: schemathesis on a real service.
 
 Every answer has to be below 500, documented, with security headers, and a problem document from 400 on; at
-the end the service has to be alive, ready, and of about the size that it was.
+the end the service has to be alive, ready, and of about the size that it was. Then very many submissions meet
+a service with a full queue (``tests.torture.submissions``).
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import sys
@@ -29,7 +31,9 @@ from service.problems import MEDIA_TYPE
 from tests.service.sample_artefact import write_artefact
 from tests.service.sample_cycle import write_cycle
 from tests.service.sample_server import Server
+from tests.service.sample_service import reach
 from tests.torture.campaign import parser, report
+from tests.torture.submissions import QUEUED, Flood, flood
 from training.progress import Progress
 
 _ENDLESS: Final = "/events"
@@ -214,9 +218,29 @@ def resident_mib(process: int) -> int:
     return int(text.partition("VmRSS:")[2].split()[0]) // 1024
 
 
+def submit_many_keys(folder: Path, count: int) -> Flood:
+    """So many submissions to a service whose queue is full, with the one job at work held."""
+    write_artefact(folder / "models")
+    server = Server(folder, RAINPOST_MAX_QUEUED_JOBS=str(QUEUED))
+    server.start()
+    try:
+        (worker,), (job,) = server.post_held(write_cycle(folder / "cycle"))
+        found = flood(server.client, folder / "data", server.process.pid, count)
+        os.kill(worker, signal.SIGCONT)
+        for path, state in ((job, "succeeded"), *((one, "failed") for one in found.waiting)):
+            reach(lambda path=path, state=state: server.client.get(path).json()["state"] == state)  # type: ignore[misc]
+    finally:
+        server.stop(signal.SIGKILL)
+    return found
+
+
 def main() -> int:
     """The long form."""
-    options = parser("requests", __doc__, count=200, unit="requests of each operation and kind").parse_args()
+    arguments = parser("requests", __doc__, count=200, unit="requests of each operation and kind")
+    arguments.add_argument(
+        "--keys", type=int, default=2000, help="submissions on a full queue, at the end (default: 2000)"
+    )
+    options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_artefact(folder / "models")
@@ -240,14 +264,22 @@ def main() -> int:
         found.broken.append(f"memory grew from {before} to {after} MiB")
     if errors:
         found.broken.append(f"{errors} tracebacks in the log")
+    with tempfile.TemporaryDirectory() as name:
+        flooded = submit_many_keys(Path(name), options.keys)
     figures = {
         "requests": found.requests,
         "by status": dict(sorted(found.statuses.items())),
         "slowest answer, s": round(found.slowest_seconds, 2),
         "memory before and after, MiB": (before, after),
         "seconds": round(seconds),
+        "submissions on a full queue": dict(flooded.statuses),
+        "more on disk and in memory after them, bytes": (
+            flooded.disk_growth_bytes,
+            flooded.memory_growth_bytes,
+        ),
+        "seconds of them": round(flooded.seconds, 1),
     }
-    return report(figures, found.broken)
+    return report(figures, found.broken + flooded.broken)
 
 
 if __name__ == "__main__":

@@ -364,6 +364,13 @@ def _machine() -> Section:
                 decimals=0,
                 limits=(Limit(None, "red"), Limit(4, "green")),
             ),
+            stat(
+                "Kept",
+                "How long cycles are kept (RAINPOST_KEEP_DAYS); 0 where everything is.",
+                Query("max(rainpost_keep_seconds)"),
+                "s",
+                limits=NEUTRAL,
+            ),
             time_series(
                 "Memory",
                 "Resident memory of the service itself; decoding runs in processes of their own.",

@@ -307,7 +307,7 @@ def measure_archive(arguments: argparse.Namespace) -> Table:
     return table
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.growth",
@@ -320,7 +320,7 @@ def main() -> None:
     parser.add_argument("--counts", nargs="+", type=int, default=[1, 4, 16])
     parser.add_argument("--sizes", nargs="+", type=int, default=[10, 100, 1000])
     parser.add_argument("--runs", type=int, default=1)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     for part, measure in (("members", measure_members), ("archive", measure_archive)):
         if part in arguments.parts:
             Console(width=150).print(measure(arguments))

@@ -77,7 +77,13 @@ class EarlyWork:
         """Nobody waits for the cycle any more; what was done stays for the job."""
         self._forgotten.add(reference_time)
         if (cycle := self._cycles.pop(reference_time, None)) is not None:
-            for path in cycle.paths:
+            self.release(cycle.paths)
+
+    def release(self, paths: Sequence[Path]) -> None:
+        """The files are those of a job now. Digests stay where another cycle is waited for with the files."""
+        awaited = {path for cycle in list(self._cycles.values()) for path in cycle.paths}
+        for path in paths:
+            if path not in awaited:
                 self._hashed.pop(path, None)
 
     def clean(self, open_cycles: Collection[np.datetime64], is_busy: Callable[[np.datetime64], bool]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,6 +78,11 @@ class Settling:
             return file.complete
         aged = file.modified is not None and now - file.modified >= self._seconds
         return file.complete or aged or now - since >= self._seconds
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Nobody asks for these files any more."""
+        for path in paths:
+            self._since.pop(path, None)
 
     def is_old(self, file: InboxFile) -> bool:
         """Whether the time of change alone says so: enough for an archive, which nobody writes to."""

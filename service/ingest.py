@@ -112,16 +112,29 @@ class Ingest:
         self._now = now
         self._lock = threading.Lock()
         self._done: dict[np.datetime64, tuple[object, Taken]] = {}
+        self._met: dict[np.datetime64, tuple[float, tuple[str, ...]]] = {}
 
     def clean(self) -> None:
         """Remove what was kept for cycles that are done, or are not looked for any more."""
         open_cycles = self.open_cycles()
         self.early.clean(open_cycles, self._is_busy)
+        with self._lock:
+            self._forget(frozenset(open_cycles))
         # A backfill keeps its copies in the same place.
         oldest = time.time() - _FORGOTTEN_SECONDS
         for folder in self._folder.glob("*"):
             if parse_time(folder.name) not in open_cycles and folder.stat().st_mtime < oldest:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _forget(self, open_cycles: frozenset[np.datetime64]) -> None:
+        """Cycles that are not looked for any more, unless somebody asked for one not long ago."""
+        oldest = time.monotonic() - _FORGOTTEN_SECONDS
+        for reference_time in [one for one in self._met if one not in open_cycles]:
+            asked, paths = self._met[reference_time]
+            if asked < oldest:
+                self._settling.forget(paths)
+                del self._met[reference_time]
+                self._done.pop(reference_time, None)
 
     def open_cycles(self) -> list[np.datetime64]:
         """The cycles that are looked for at present, newest first."""
@@ -141,6 +154,9 @@ class Ingest:
         """
         with self._lock:
             files = (look or self._inbox.look()).files(reference_time)
+            if source == "inbox" and files:
+                # An archive is gone through once: nothing of it needs to be remembered.
+                self._met[reference_time] = (time.monotonic(), tuple(file.path for file in files))
             settled = [file for file in files if self._has_settled(file, source)]
             impatient = source == "backfill" or self._schedule.is_late(reference_time, self._now())
             if not files:
@@ -158,7 +174,6 @@ class Ingest:
                 return Taken(reference_time, "busy", files=len(settled))
             taken = self._submit(reference_time, settled, source, impatient=impatient)
             if source == "inbox":
-                # An archive is gone through once: nothing of it needs to be remembered.
                 self._done[reference_time] = (view, taken)
             return taken
 
@@ -204,6 +219,7 @@ class Ingest:
         if self._is_published(reference_time, task, leads, source):
             shutil.rmtree(folder, ignore_errors=True)
             self.early.forget(reference_time)
+            self.early.release(usable)
             return Taken(reference_time, "known", len(usable), leads)
         known = self._jobs.find(self._jobs.key(task))
         job = self._jobs.submit(
@@ -216,6 +232,7 @@ class Ingest:
             shutil.rmtree(folder, ignore_errors=True)
         if source == "inbox":
             self.early.forget(reference_time)
+        self.early.release(usable)
         again = known is not None and known.created == job.created
         return Taken(reference_time, "known" if again else "submitted", len(usable), leads, job.id)
 

@@ -44,6 +44,7 @@ class ObservationFolder:
             if settled and self._done.get(path.name) != seen[path.name] and self._take(path, stopping):
                 self._done[path.name] = seen[path.name]
         self._seen = seen
+        self._done = {name: self._done[name] for name in self._done.keys() & seen.keys()}
 
     def _take(self, path: Path, stopping: threading.Event) -> bool:
         """Whether the file needs no further look: it was taken or will never be."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import Final
 
 import xarray as xr
 
+from service.recent import Recent
 from service.store import Record, Store
 
 NETCDF_LOCK: Final = threading.Lock()
@@ -20,22 +20,11 @@ class Shelf:
 
     def __init__(self, store: Store, capacity: int = 8) -> None:
         self.store = store
-        self._capacity = capacity
-        self._lock = threading.Lock()
-        self._datasets: OrderedDict[str, xr.Dataset] = OrderedDict()
+        self._datasets = Recent[str, xr.Dataset](capacity)
 
     def dataset(self, record: Record) -> xr.Dataset:
         """The product of a record, not to be changed."""
-        with self._lock:
-            if record.sha256 in self._datasets:
-                self._datasets.move_to_end(record.sha256)
-                return self._datasets[record.sha256]
-        dataset = _load(self.store.product_path(record))
-        with self._lock:
-            self._datasets[record.sha256] = dataset
-            while len(self._datasets) > self._capacity:
-                self._datasets.popitem(last=False)
-        return dataset
+        return self._datasets.get(record.sha256, lambda: _load(self.store.product_path(record)))
 
 
 def _load(path: Path) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Annotated, Final, Literal
 
@@ -40,7 +41,7 @@ async def index(
     if media_type is None:
         media_type = choose_media_type(request.headers.get("accept"), (JSON_TYPE, _HTML))
     if media_type == _HTML:
-        return _answer(request, INDEX, vary="Accept")
+        return await asyncio.to_thread(_answer, request, INDEX, vary="Accept")
     content = landing_page(str(request.base_url)).model_dump_json(exclude_none=True).encode()
     form = Representation(f'"{hashlib.sha256(content).hexdigest()}"', JSON_TYPE, vary="Accept")
     return form.answer(request, lambda: Body(content))
@@ -49,7 +50,7 @@ async def index(
 @router.get("/page/{name}", include_in_schema=False)
 async def asset(name: str, request: Request) -> Response:
     """A script, a style or a table of the page."""
-    return _answer(request, name)
+    return await asyncio.to_thread(_answer, request, name)
 
 
 def _answer(request: Request, name: str, vary: str = "") -> Response:

@@ -77,10 +77,11 @@ async def docs(request: Request) -> HTMLResponse:
         f"default-src 'none'; style-src {STYLE_HASH}; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
-    return HTMLResponse(render_reference(request.app.openapi()), headers={CONTENT_SECURITY_POLICY: policy})
+    text = await asyncio.to_thread(lambda: render_reference(request.app.openapi()))
+    return HTMLResponse(text, headers={CONTENT_SECURITY_POLICY: policy})
 
 
 @router.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request) -> JSONResponse:
     """The OpenAPI document."""
-    return JSONResponse(request.app.openapi())
+    return await asyncio.to_thread(lambda: JSONResponse(request.app.openapi()))

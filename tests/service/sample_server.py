@@ -17,7 +17,12 @@ from tests.service.sample_service import reach
 
 
 class Server:
-    """``rainpost serve``. settings: by the names of their variables, besides folders, port and threads."""
+    """``rainpost serve``. settings: by the names of their variables, besides folders, port and threads.
+
+    arguments: what Python is started with.
+    """
+
+    arguments: tuple[str, ...] = ("-m", "service", "serve")
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
@@ -40,7 +45,7 @@ class Server:
         """Run it and wait until it is ready."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service", "serve"], env=os.environ | self.settings, stderr=log
+                [sys.executable, *self.arguments], env=os.environ | self.settings, stderr=log
             )
         reach(lambda: self._is_ready() or self.process.poll() is not None)
         assert self.process.poll() is None, self.log.read_text()

@@ -125,6 +125,17 @@ def test_what_nobody_waits_for_is_removed(work: EarlyWork, tmp_path: Path) -> No
     assert not work.step(), "the other one is too old"
 
 
+def test_digests_of_files_that_a_job_has_are_not_remembered(work: EarlyWork, tmp_path: Path) -> None:
+    paths = write_cycle(tmp_path / "cycle")
+    work.await_rest(REFERENCE_TIME, paths[:1])
+    for path in paths:
+        work.hashed(path)
+    work.release(paths)
+    assert list(work._hashed) == paths[:1], "that one is still waited with"
+    work.forget(REFERENCE_TIME)
+    assert work._hashed == {}
+
+
 def test_files_that_are_bad_or_gone_stop_nothing(work: EarlyWork, here: Here, tmp_path: Path) -> None:
     paths = write_cycle(tmp_path / "cycle")
     empty = tmp_path / "empty.gb2"

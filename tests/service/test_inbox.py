@@ -48,6 +48,13 @@ def test_a_file_settles_at_the_second_look_when_it_is_old() -> None:
     assert settling.has_settled(file())
 
 
+def test_a_file_that_is_forgotten_is_a_new_one() -> None:
+    settling = Settling(SETTLE_SECONDS, Clock())
+    settling.has_settled(file())
+    settling.forget([file().path, "another"])
+    assert not settling.has_settled(file())
+
+
 def test_a_file_that_grows_has_not_settled() -> None:
     settling = Settling(SETTLE_SECONDS, Clock())
     assert not settling.has_settled(file(10))

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
+from service import ingest
 from service.__main__ import main
 from service.cycle import read_cycle
 from service.early_results import EarlyResults
@@ -232,6 +233,23 @@ def test_the_commands_ask_the_running_service(
     assert main(["backfill", "--from", "2026010200", "--to", "2026010100"]) == 2
 
 
+def test_a_cycle_that_nobody_looks_for_any_more_is_not_remembered(
+    client: ServiceClient, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, old = client.runtime.ingest, NEWEST - 70 * INTERVAL
+    assert found is not None
+    paths = [str(path) for path in put(inbox, old)]
+    assert [found.take(old).outcome, found.take(old).outcome] == ["unsettled", "submitted"]
+    reach(lambda: state(client, old) == "published")
+    found.clean()
+    assert old in found._done, "somebody asked for it just now"
+    monkeypatch.setattr(ingest, "_FORGOTTEN_SECONDS", -1.0)
+    found.clean()
+    assert old not in found._done.keys() | found._met.keys()
+    assert not set(paths) & {*found._settling._since, *map(str, found.early._hashed)}
+    assert set(map(str, inbox.rglob("*.gb2"))) & found._settling._since.keys(), "open ones are"
+
+
 def test_files_from_elsewhere_are_copied_and_given_to_the_job(
     client: ServiceClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +259,7 @@ def test_files_from_elsewhere_are_copied_and_given_to_the_job(
     for path in paths:
         store.pipe_file(f"/rdaps/{compact_time(time)}/{path.name}", path.read_bytes())
     runtime = client.runtime
-    ingest = Ingest(
+    other = Ingest(
         Inbox("memory://rdaps", "%Y%m%dT%H*/*"),
         Settling(0),
         runtime.jobs,
@@ -255,11 +273,11 @@ def test_files_from_elsewhere_are_copied_and_given_to_the_job(
         EarlyWork(runtime._workers, lambda: runtime.inference, tmp_path / "early", tmp_path / "weights"),
     )
     try:
-        assert ingest.take(time).outcome == "unsettled"
-        taken = ingest.take(time)
+        assert other.take(time).outcome == "unsettled"
+        taken = other.take(time)
         assert (taken.outcome, taken.files, taken.leads_hours) == ("submitted", 3, (2, 3))
         reach(lambda: state(client, time) == "published")
-        assert ingest.take(time).outcome == "known"
+        assert other.take(time).outcome == "known"
     finally:
         store.rm("/rdaps", recursive=True)
     assert list((tmp_path / "copies").iterdir()) == []

@@ -73,6 +73,15 @@ def test_a_file_is_taken_once_it_has_settled(inbox: Inbox) -> None:
     assert [inbox.look(), inbox.look(), inbox.look()] == [[], ["b.txt"], []], "a revision of the file"
 
 
+def test_a_file_that_is_gone_is_not_remembered(inbox: Inbox) -> None:
+    path = inbox.path / "a.txt"
+    path.write_text("1")
+    assert [inbox.look(), inbox.look()] == [[], ["a.txt"]]
+    path.unlink()
+    inbox.look()
+    assert inbox.folder._done == {}
+
+
 def test_what_is_being_written_or_hidden_is_left_alone(inbox: Inbox) -> None:
     for name in (".a.txt", "b.txt.partial"):
         (inbox.path / name).write_text("1")

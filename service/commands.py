@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from service.accelerator import Accelerator
 from service.access import check_exposure
 from service.artefact import Artefact, digest_file, find_models
 from service.cycle import read_cycle
@@ -58,8 +57,7 @@ def correct(options: argparse.Namespace) -> None:
     chosen, artefact = _load_model(options.model)
     declared = None if options.reference_time is None else parse_time(options.reference_time)
     with progress(f"loading {artefact.identity}"):
-        accelerator = Accelerator.chosen(chosen.accelerator, chosen.accelerator_sha256)
-        inference = Inference(artefact, chosen.provider, chosen.threads, accelerator)
+        inference = Inference(artefact, chosen.provider, chosen.threads)
     with progress(f"hashing {len(options.files)} files"):
         submission = Submission.of(
             [_input_file(path) for path in options.files], None if declared is None else iso_time(declared)

@@ -8,7 +8,6 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from service.accelerator import Accelerator
 from service.artefact import Artefact, normalise
 from service.errors import ArtefactError, InferenceError
 from service.settings import Provider
@@ -30,25 +29,14 @@ PROVIDERS: Final[dict[Provider, list[Any]]] = {
 class Inference:
     """One loaded model. ``infer`` may be called from several threads.
 
-    An accelerator takes the place of the graph that it was made for, and of no other.
-
     Raises ``ArtefactError`` when the graph does not load, does not have the manifest's signature, does not
     run on the provider that was asked for, or does not reproduce its golden case.
     """
 
-    def __init__(
-        self,
-        artefact: Artefact,
-        provider: Provider = "cpu",
-        threads: int = 0,
-        accelerator: Accelerator | None = None,
-    ) -> None:
+    def __init__(self, artefact: Artefact, provider: Provider = "cpu", threads: int = 0) -> None:
         self.artefact = artefact
         self.provider: Provider = provider
-        fits = provider == "cpu" and accelerator is not None and accelerator.fits(artefact.model_sha256)
-        self.accelerator = accelerator if fits else None
-        """What is used; None where the standard graph runs."""
-        self._session = _open_session(artefact, provider, threads, self.accelerator)
+        self._session = _open_session(artefact, provider, threads)
         self._check_signature()
         self.golden_difference = artefact.replay(self.infer)
 
@@ -131,9 +119,7 @@ def _fits(found: list[int | str | None], wanted: list[int]) -> bool:
     )
 
 
-def _open_session(
-    artefact: Artefact, provider: Provider, threads: int, accelerator: Accelerator | None
-) -> Any:
+def _open_session(artefact: Artefact, provider: Provider, threads: int) -> Any:
     wanted = "CUDAExecutionProvider" if provider == "cuda" else "CPUExecutionProvider"
     advice = (
         "install onnxruntime-gpu[cuda,cudnn] in place of onnxruntime (never both), check the driver with "
@@ -156,9 +142,8 @@ def _open_session(
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.use_deterministic_compute = True
     options.log_severity_level = 3
-    graph = artefact.graph if accelerator is None else accelerator.register(options)
     try:
-        session = onnxruntime.InferenceSession(graph, options, providers=PROVIDERS[provider])
+        session = onnxruntime.InferenceSession(artefact.graph, options, providers=PROVIDERS[provider])
     except Exception as error:
         # As above: no common base class.
         raise ArtefactError("the graph does not load", where=str(artefact.graph), got=str(error)) from error

@@ -13,7 +13,6 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.accelerator import Accelerator
 from service.artefact import Artefact, find_models
 from service.errors import (
     ArtefactError,
@@ -156,8 +155,7 @@ class Models:
             if (known := self._known(artefact.sha256)) is not None:
                 return known
             settings = self._settings
-            accelerator = Accelerator.chosen(settings.accelerator, settings.accelerator_sha256)
-            loaded = Inference(artefact, settings.provider, settings.threads, accelerator)
+            loaded = Inference(artefact, settings.provider, settings.threads)
             with self._lock:
                 self._loaded[artefact.sha256] = loaded
                 while len(self._loaded) > _KEPT:

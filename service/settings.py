@@ -77,17 +77,6 @@ class Settings(RetentionSettings):
         description="ONNX Runtime execution provider, `cpu` or `cuda`. The service does not start on another "
         "one than this.",
     )
-    accelerator: Path | None = Field(
-        default=None,
-        description="Folder that `python -m training.accelerate` made: a faster kernel for the CPU, used by "
-        "the model that it was made for. Needs `RAINPOST_ACCELERATOR_SHA256`. None by default.",
-    )
-    accelerator_sha256: str | None = Field(
-        default=None,
-        pattern="^[0-9a-f]{64}$",
-        validate_default=True,
-        description="The sha256 of the `accelerator.json` in that folder: nothing else is loaded.",
-    )
     threads: int = Field(
         default=0, ge=0, description="Threads of one inference; 0 lets ONNX Runtime take all cores."
     )
@@ -247,16 +236,6 @@ class Settings(RetentionSettings):
         if not value or not all(0 <= hour < 24 for hour in value):
             raise ValueError("hours from 0 to 23, separated by commas, at least one")
         return tuple(sorted(set(value)))
-
-    @field_validator("accelerator_sha256", mode="after")
-    @classmethod
-    def _named_accelerator(cls, value: str | None, info: ValidationInfo) -> str | None:
-        folder = info.data.get("accelerator")
-        if (folder is None) != (value is None):
-            raise ValueError("RAINPOST_ACCELERATOR and this are set together or not at all")
-        if folder is not None and info.data.get("provider") != "cpu":
-            raise ValueError("RAINPOST_ACCELERATOR needs RAINPOST_PROVIDER=cpu")
-        return value
 
     @field_validator("webhook_urls", mode="before")
     @classmethod

@@ -1,13 +1,10 @@
 """Where the CPU time of a whole cycle goes: reading, inference, and making and writing the product.
 
-``python -m tests.bench.cycle [--model models/nano-0.2.0] [--runs 15] [--accelerate]``
+``python -m tests.bench.cycle [--model models/nano-0.2.0] [--runs 15]``
 
 A simulated cycle of seven leads on the full grid, in GRIB2, is corrected as ``rainpost correct`` does it,
 again and again, weights of remapping at hand after the first time. An operational cycle has larger files:
 what reading takes here is a lower bound. Milliseconds are of all threads and child processes.
-
-``--accelerate`` builds the own kernel of ``training.accelerate`` and has it infer the same cycle, in turn
-with the standard graph: what it saves of the whole cycle.
 """
 
 from __future__ import annotations
@@ -25,19 +22,16 @@ import onnxruntime
 from rich.console import Console
 from rich.table import Table
 
-from service.accelerator import Accelerator
 from service.artefact import Artefact
 from service.cycle import read_cycle
 from service.inference import Inference
 from service.product import Provenance, build_product, write_product
 from tests.bench.memory import THREADS
-from training.accelerate import accelerate
 from training.cycle_files import write_grib2
 from training.orography import FULL, Region
 from training.simulate import simulate_cycle
 
 PARTS = ("reading", "inference", "product")
-ACCELERATED = "inference, own kernel"
 REFERENCE_TIME = np.datetime64("2022-08-09T18", "s")
 
 
@@ -45,14 +39,11 @@ def _cpu_ms() -> float:
     return 1000 * sum(os.times()[:4])
 
 
-def spent(
-    inference: Inference, region: Region, runs: int, folder: Path, accelerated: Inference | None = None
-) -> dict[str, list[float]]:
+def spent(inference: Inference, region: Region, runs: int, folder: Path) -> dict[str, list[float]]:
     """Milliseconds of CPU of each part, run by run, after one that warms up."""
     manifest = inference.artefact.manifest
     paths = write_grib2(simulate_cycle(1, REFERENCE_TIME, tuple(range(24, 31)), region), folder)
-    names = PARTS if accelerated is None else (*PARTS, ACCELERATED)
-    found: dict[str, list[float]] = {name: [] for name in names}
+    found: dict[str, list[float]] = {part: [] for part in PARTS}
     for run in range(runs + 1):
         times = [_cpu_ms()]
         cycle = read_cycle(paths, manifest.cycle, weights_folder=folder / "weights")
@@ -70,18 +61,15 @@ def spent(
         )
         write_product(build_product(cycle, probabilities, manifest, provenance), folder / "product.nc")
         times.append(_cpu_ms())
-        if accelerated is not None:
-            accelerated.infer(cycle.values)
-            times.append(_cpu_ms())
         if run:
-            for values, milliseconds in zip(found.values(), np.diff(times).tolist(), strict=True):
-                values.append(milliseconds)
+            for part, before, after in zip(PARTS, times, times[1:], strict=False):
+                found[part].append(after - before)
     return found
 
 
 def table(found: dict[str, list[float]], title: str) -> Table:
-    """Medians, and the share of each in the whole, which is that of the standard graph."""
-    whole = [sum(parts) for parts in zip(*(found[part] for part in PARTS), strict=True)]
+    """Medians, and the share of each in the whole."""
+    whole = [sum(parts) for parts in zip(*found.values(), strict=True)]
     made = Table(title=title)
     for column in ("part", "CPU ms", "least", "share"):
         made.add_column(column, justify="right")
@@ -96,17 +84,10 @@ def main(arguments: Sequence[str] | None = None, region: Region = FULL) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.cycle", description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("models/nano-0.2.0"))
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--accelerate", action="store_true")
     chosen = parser.parse_args(arguments)
-    artefact = Artefact.load(chosen.model)
-    inference = Inference(artefact, threads=THREADS)
-    with tempfile.TemporaryDirectory() as name:
-        folder, accelerated = Path(name), None
-        if chosen.accelerate:
-            digest = accelerate(chosen.model, folder / "accelerator")
-            accelerator = Accelerator.load(folder / "accelerator", digest)
-            accelerated = Inference(artefact, threads=THREADS, accelerator=accelerator)
-        found = spent(inference, region, chosen.runs, folder, accelerated)
+    inference = Inference(Artefact.load(chosen.model), threads=THREADS)
+    with tempfile.TemporaryDirectory() as folder:
+        found = spent(inference, region, chosen.runs, Path(folder))
     title = (
         f"{inference.artefact.identity}, {THREADS} threads, {chosen.runs} runs, "
         f"ONNX Runtime {onnxruntime.__version__}"

@@ -2,16 +2,16 @@
 
 ``python -m tests.bench.inference [--architecture nano] [--runs 5] [--width 256]``
 
-service      the exported graph with ``DeformConv``, lead by lead, threads waiting as the service has them
+service      the exported graph with ``DeformConv``, lead by lead
 sleeping     the same, threads that have nothing to do sleep instead of spinning
 batch        the same graph, six leads in one call
-accelerated  ``training.accelerate``: the own kernel in the place of ``DeformConv``; where there is a compiler
 gridsample   the same network exported through ``grid_sample`` to ``GridSample``
 eager        torch, no gradient, six leads in one call
 
 The weights are random: speed does not depend on them, but the offsets do not wander as trained ones may.
-All take turns and agree within 1e-4. Milliseconds of CPU are those of all threads of the process; they
-hardly change when others use the cores, but spinning counts as work, so that all ways but *service* sleep.
+All take turns and agree within 1e-4. Milliseconds of CPU are those of all threads of the process. Threads
+spin while they wait, as the service's do, and that counts: on cores that others use every way looks dearer.
+Between two ways there is a rest, so that none pays for the spinning of the one before.
 Peak memory is that of a process of its own. A second table says where the time goes.
 """
 
@@ -23,29 +23,31 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 from unittest.mock import patch
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from service.accelerator import GRAPH, LIBRARY
 from tests.bench.deformable_peers import through_grid_sample
 from tests.bench.memory import LEADS, SHAPE, THREADS, peak_mib
 from tests.bench.random_model import random_network
-from training import accelerate
 from training.export import INPUT_NAME, OPSET, OUTPUT_NAME, folded, write_graph
 from training.networks import dcnv3
 from training.networks.segmentation import ARCHITECTURES, Architecture, Probabilities, Segmentation
 
+Name = TypeVar("Name", bound=object)
 Run = Callable[[], NDArray[np.float32]]
+
+REST_SECONDS = 0.3
+"""Longer than the threads of ONNX Runtime, of torch and of OpenMP spin after their last work."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,13 @@ class Timing:
 
 
 def open_session(
-    graph: Path, *, library: Path | None = None, spinning: bool = False, profile: Path | None = None
+    graph: Path, *, spinning: bool = True, profile: Path | None = None
 ) -> onnxruntime.InferenceSession:
     """On the CPU, with two threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
-    if library is not None:
-        options.register_custom_ops_library(str(library))
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
@@ -111,11 +111,27 @@ def measure(calls: dict[str, Run], runs: int) -> dict[str, Timing]:
     timings = {name: Timing() for name in calls}
     for _ in range(runs):
         for name, call in calls.items():
+            time.sleep(REST_SECONDS)
             cpu, wall = time.process_time(), time.perf_counter()
             call()
             timings[name].cpu.append(time.process_time() - cpu)
             timings[name].wall.append(time.perf_counter() - wall)
     return timings
+
+
+def cpu_in_turn(
+    sessions: Mapping[Name, onnxruntime.InferenceSession], fields: NDArray[np.float32], runs: int
+) -> dict[Name, list[float]]:
+    """Milliseconds of CPU that each session takes for these fields, run by run, after one that warms up."""
+    spent: dict[Name, list[float]] = {name: [] for name in sessions}
+    for run in range(runs + 1):
+        for name, session in sessions.items():
+            time.sleep(REST_SECONDS)
+            start = time.process_time()
+            session.run(None, {INPUT_NAME: fields})
+            if run:
+                spent[name].append(1000 * (time.process_time() - start))
+    return spent
 
 
 def over(mine: list[float], base: list[float]) -> float:
@@ -165,24 +181,13 @@ def profile_table(graph: Path, fields: NDArray[np.float32], runs: int, folder: P
     return table
 
 
-def build_accelerator(graph: Path, folder: Path) -> Path | None:
-    """Graph and library beside each other, as ``training.accelerate`` has them; None without a compiler."""
-    if accelerate.compiler() is None:
-        return None
-    folder.mkdir()
-    accelerate.build(folder / LIBRARY)
-    onnx.save(accelerate.accelerated(onnx.load(graph)), folder / GRAPH)
-    return folder
-
-
 def _compare(name: str, architecture: Architecture, runs: int, folder: Path, console: Console) -> None:
     network, fields = random_network(architecture), random_fields()
     deform, grid = folder / "deform.onnx", folder / "grid.onnx"
     write_graph(Probabilities(network), SHAPE, deform)
     export_grid_sample(network, grid)
-    fast = build_accelerator(deform, folder / "accelerator")
     model = Probabilities(network).eval()
-    service, sleeping, peer = open_session(deform, spinning=True), open_session(deform), open_session(grid)
+    service, sleeping, peer = open_session(deform), open_session(deform, spinning=False), open_session(grid)
 
     def eager() -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -192,24 +197,18 @@ def _compare(name: str, architecture: Architecture, runs: int, folder: Path, con
     calls: dict[str, Run] = {
         "service": lambda: lead_by_lead(service, fields),
         "sleeping": lambda: lead_by_lead(sleeping, fields),
-        "batch": lambda: np.asarray(sleeping.run([OUTPUT_NAME], {INPUT_NAME: fields})[0]),
+        "batch": lambda: np.asarray(service.run([OUTPUT_NAME], {INPUT_NAME: fields})[0]),
         "gridsample": lambda: lead_by_lead(peer, fields),
         "eager": eager,
     }
     memory = {"service": peak_mib("onnx", str(deform)), "gridsample": peak_mib("onnx", str(grid))}
     if architecture == ARCHITECTURES.get(name):
         memory["eager"] = peak_mib("eager", name)
-    if fast is None:
-        console.print("accelerated is not measured: there is no C++ compiler")
-    else:
-        quick = open_session(fast / GRAPH, library=fast / LIBRARY)
-        calls["accelerated"] = lambda: lead_by_lead(quick, fields)
-        memory["accelerated"] = peak_mib("accelerator", str(fast))
     title = (
         f"{name}, decoder {architecture.decoder_width} wide, {LEADS} leads, {THREADS} threads, {runs} runs, "
         f"torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}"
     )
-    console.print(timing_table(title, measure(calls, runs), memory, "sleeping"))
+    console.print(timing_table(title, measure(calls, runs), memory, "service"))
     console.print(profile_table(deform, fields, min(runs, 5), folder))
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -28,7 +27,7 @@ from rich.table import Table
 
 from service.artefact import Artefact, normalise
 from service.channels import THRESHOLDS_MM
-from tests.bench.inference import open_session, over
+from tests.bench.inference import cpu_in_turn, open_session, over
 from tests.bench.memory import THREADS
 from training.configuration import read_settings
 from training.export import INPUT_NAME
@@ -100,20 +99,6 @@ def skill(
     return scores
 
 
-def in_turn(
-    sessions: dict[str, onnxruntime.InferenceSession], fields: Fields, runs: int
-) -> dict[str, list[float]]:
-    """Milliseconds of CPU of each run."""
-    found: dict[str, list[float]] = {name: [] for name in sessions}
-    for run in range(runs + 1):
-        for name, session in sessions.items():
-            start = time.process_time()
-            session.run(None, {INPUT_NAME: fields})
-            if run:  # the first one warms up
-                found[name].append(1000 * (time.process_time() - start))
-    return found
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
@@ -136,7 +121,7 @@ def main() -> None:
             graphs[name] = quantised(artefact.graph, kinds, reader, Path(folder) / f"{name}.onnx")
         sessions = {name: open_session(graph) for name, graph in graphs.items()}
         scores = {name: skill(artefact, session, data, name) for name, session in sessions.items()}
-        spent = in_turn(sessions, inputs(artefact, test, 0), chosen.runs)
+        spent = cpu_in_turn(sessions, inputs(artefact, test, 0), chosen.runs)
     table = Table(
         title=f"{chosen.model.name}, {chosen.samples} samples for the ranges, {THREADS} threads, "
         f"{chosen.runs} runs, ONNX Runtime {onnxruntime.__version__}"

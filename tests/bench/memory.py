@@ -1,8 +1,7 @@
 """Peak memory of one way to run six leads, in a process of its own.
 
 ``python -m tests.bench.memory WAY FILE`` prints MiB: the largest resident size of the whole process. ``onnx``
-takes a graph and imports no torch; ``accelerator`` takes a folder with graph and library; ``eager`` takes the
-name of an architecture.
+takes a graph and imports no torch; ``eager`` takes the name of an architecture.
 """
 
 from __future__ import annotations
@@ -27,13 +26,11 @@ def _fields() -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal((LEADS, *SHAPE)).astype(np.float32)
 
 
-def _through_onnx(graph: Path, library: Path | None) -> None:
+def _through_onnx(graph: Path) -> None:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
-    if library is not None:
-        options.register_custom_ops_library(str(library))
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     for lead in _fields():
         session.run(None, {session.get_inputs()[0].name: lead[None]})
@@ -60,13 +57,11 @@ def peak_mib(way: str, what: str) -> float:
 def main() -> None:
     """The child process."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.memory", description=__doc__)
-    parser.add_argument("way", choices=("onnx", "accelerator", "eager"))
+    parser.add_argument("way", choices=("onnx", "eager"))
     parser.add_argument("what")
     chosen = parser.parse_args()
     if chosen.way == "onnx":
-        _through_onnx(Path(chosen.what), None)
-    elif chosen.way == "accelerator":
-        _through_onnx(Path(chosen.what) / "accelerated.onnx", Path(chosen.what) / "dcnv3.so")
+        _through_onnx(Path(chosen.what))
     else:
         _through_eager(chosen.what)
     # Not ru_maxrss: it begins with the size of the process that started this one.

@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
@@ -38,7 +37,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.inference import open_session, over, random_fields
+from tests.bench.inference import cpu_in_turn, open_session, over, random_fields
 from tests.bench.memory import SHAPE, THREADS
 from tests.bench.random_model import random_network
 from training import export
@@ -327,13 +326,7 @@ def measure(sessions: dict[str, onnxruntime.InferenceSession], runs: int) -> dic
         difference = float(np.abs(session.run(None, {export.INPUT_NAME: lead})[0] - expected).max())
         if name != DIFFERENT and not difference <= export.PARITY:
             raise SystemExit(f"{name} differs by {difference:g}")
-    spent: dict[str, list[float]] = {name: [] for name in sessions}
-    for _ in range(runs):
-        for name, session in sessions.items():
-            start = time.process_time()
-            session.run(None, {export.INPUT_NAME: lead})
-            spent[name].append(1000 * (time.process_time() - start))
-    return spent
+    return cpu_in_turn(sessions, lead, runs)
 
 
 def main() -> None:

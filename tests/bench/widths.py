@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from service.channels import THRESHOLDS_MM
-from tests.bench.inference import open_session, over, random_fields
+from tests.bench.inference import cpu_in_turn, open_session, over, random_fields
 from tests.bench.memory import SHAPE, THREADS
 from tests.bench.random_model import random_network
 from training import figures
-from training.export import INPUT_NAME, write_graph
+from training.export import write_graph
 from training.figures import Cost
 from training.networks.segmentation import ARCHITECTURES, Probabilities
 from training.report import RESULTS
@@ -46,19 +45,7 @@ def spent(runs: int) -> dict[int, list[float]]:
             network = random_network(replace(ARCHITECTURES["nano"], decoder_width=width))
             write_graph(Probabilities(network), SHAPE, path)
             sessions[width] = open_session(path)
-    return in_turn(sessions, runs)
-
-
-def in_turn(sessions: dict[int, onnxruntime.InferenceSession], runs: int) -> dict[int, list[float]]:
-    feeds = {INPUT_NAME: random_fields()[:1]}
-    found: dict[int, list[float]] = {width: [] for width in sessions}
-    for run in range(runs + 1):
-        for width, session in sessions.items():
-            start = time.process_time()
-            session.run(None, feeds)
-            if run:  # the first one warms up
-                found[width].append(1000 * (time.process_time() - start))
-    return found
+    return cpu_in_turn(sessions, random_fields()[:1], runs)
 
 
 def costs(milliseconds: dict[int, float], results: Results) -> list[Cost]:

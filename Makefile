@@ -31,7 +31,7 @@ serve: .venv/service  ## keep a service running on http://127.0.0.1:8000
 	$(BIN)/rainpost serve
 
 test: .venv/all  ## the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 check: .venv/all  ## style and types
 	$(BIN)/ruff format --check .

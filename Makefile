@@ -56,8 +56,10 @@ experiment: .venv/all  ## every row of training/RESULTS.md, for hours; resumable
 	$(BIN)/python -m training.experiment run --jobs 2
 	$(BIN)/python -m training.experiment tables
 
-bench: .venv/all  ## reading and inference as ratios to named peers
+bench: .venv/all  ## reading, publication, growth and inference as ratios to named peers, for most of an hour
 	$(BIN)/python -m tests.bench.reading
+	$(BIN)/python -m tests.bench.publication
+	$(BIN)/python -m tests.bench.growth
 	$(BIN)/python -m tests.bench.inference
 	$(BIN)/python -m tests.bench.rewrites
 	$(BIN)/python -m tests.bench.widths

@@ -144,7 +144,11 @@ def main() -> int:
         "--posted", type=int, default=300, help="how many are posted to a service (default: 300)"
     )
     arguments.add_argument("--without-simulated", action="store_true", help="leave out the simulated cycle")
+    arguments.add_argument(
+        "--first", type=int, default=0, help="number of the first input: to go on, or in parts side by side"
+    )
     options = arguments.parse_args()
+    indices = range(options.first, options.first + options.count)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         samples = sample_seeds(folder)
@@ -152,17 +156,17 @@ def main() -> int:
         until = time.monotonic() + 60 * options.minutes
         progress = Progress("hostile files", options.count, "inputs")
         with Decoder(folder) as decoder:
-            for one in inputs(samples, simulated, options.seed, options.count):
+            for one in inputs(samples, simulated, options.seed, indices):
                 decoder.read(one)
                 progress.advance(note=f"{len(decoder.outcomes.deadly)} took the worker down")
                 if time.monotonic() > until:
                     break
         outcomes = decoder.outcomes
         read = outcomes.reasons.total()
-        posted = _to_be_posted(samples, options.seed, read, options.posted, outcomes.deadly)
+        posted = _to_be_posted(samples, options.seed, indices[:read], options.posted, outcomes.deadly)
         answers = post(folder / "service", posted, outcomes.deadly, Progress("posted", len(posted), "inputs"))
     figures = {
-        "inputs": read,
+        "inputs": f"{indices.start} to {indices.start + read - 1}",
         "by outcome": dict(outcomes.reasons.most_common()),
         "longest, s": round(outcomes.longest_seconds, 2),
         "longest input": outcomes.longest,
@@ -188,12 +192,12 @@ def beyond_limits(outcomes: Outcomes, answers: Answers) -> list[str]:
 
 
 def _to_be_posted(
-    samples: Sequence[Seed], number: int, count: int, posted: int, deadly: Sequence[int]
+    samples: Sequence[Seed], number: int, indices: range, posted: int, deadly: Sequence[int]
 ) -> list[Hostile]:
     """Those that took the worker down, up to half of them, and a choice of the others; none that is large."""
     chosen = {index for index in deadly if index % SIMULATED_EVERY != SIMULATED_EVERY - 1}
     first = sorted(chosen)[: posted // 2]
-    others = np.random.default_rng([number, 0]).permutation(count).tolist()
+    others = np.random.default_rng([number, 0]).permutation(indices).tolist()
     rest = [
         index for index in others if index not in first and index % SIMULATED_EVERY != SIMULATED_EVERY - 1
     ]

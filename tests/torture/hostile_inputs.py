@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +47,10 @@ def hostile(seeds: Sequence[Seed], number: int, index: int) -> Hostile:
     return Hostile(index, f"{index} {seed.name} {'+'.join(names)}", seed, content)
 
 
-def inputs(samples: Sequence[Seed], simulated: Sequence[Seed], number: int, count: int) -> Iterator[Hostile]:
-    """So many inputs, of which every fiftieth comes from the simulated cycle where there is one."""
-    for index in range(count):
+def inputs(
+    samples: Sequence[Seed], simulated: Sequence[Seed], number: int, indices: Iterable[int]
+) -> Iterator[Hostile]:
+    """These inputs, of which every fiftieth comes from the simulated cycle where there is one."""
+    for index in indices:
         large = simulated and index % SIMULATED_EVERY == SIMULATED_EVERY - 1
         yield hostile(simulated if large else samples, number, index)

@@ -51,7 +51,7 @@ def test_what_is_not_spoiled_is_sound(seeds: list[Seed], decoder: Decoder) -> No
 
 
 def test_hostile_files_get_a_reason_or_make_a_sound_product(seeds: list[Seed], decoder: Decoder) -> None:
-    reasons = {decoder.read(one) for one in inputs(seeds, [], 1, SHORT_FORM)}
+    reasons = {decoder.read(one) for one in inputs(seeds, [], 1, range(SHORT_FORM))}
     assert decoder.outcomes.broken == []
     assert reasons <= known_reasons() | {"sound"}
     assert {"sound", "truncated-file", "wrong-grid", "unrecognised-format"} <= reasons

@@ -19,6 +19,7 @@ from service.explanations import Explanations
 from service.inference import Inference
 from service.observation_store import ObservationStore
 from service.observing import Observing
+from service.recent import Recent
 from service.routes import edr, layers, page, products, system, wms, zarr_stores
 from service.store import Store
 from tests.service.sample_cycle import REFERENCE_TIME, write_cycle
@@ -121,6 +122,15 @@ def ask_for_everything(client: ServiceClient, folder: Path) -> None:
         assert b"ServiceException" not in answer.content, path
 
 
+REMEMBERED = (
+    (edr, "_OFFERS"),
+    (layers, "_PACKED"),
+    (products, "_MADE"),
+    (wms, "_MAPS"),
+    (zarr_stores, "_STORES"),
+)
+
+
 @dataclass
 class Work:
     """Of one service, from its start to its end.
@@ -156,10 +166,11 @@ class Work:
 def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
     """A service that is asked for everything."""
     folder, work = tmp_path_factory.mktemp("service"), Work()
-    # What other tests of this process asked for is not remembered.
     assets.read_asset.cache_clear()
-    edr._OFFERS._values.clear()
     with pytest.MonkeyPatch.context() as patch:
+        # What other tests of this process asked for is not remembered.
+        for module, name in REMEMBERED:
+            patch.setattr(module, name, Recent(16))
         for place, name in HOOKS:
             patch.setattr(place, name, work.noted(name, getattr(place, name)))
         patch.setattr(asyncio.Handle, "_run", work.timed(asyncio.Handle._run))

@@ -114,7 +114,9 @@ def _live(plan: Plan) -> None:
     with during(START):
         _arrange(during)
         paths = {"models_folder": plan.folder / "models", "data_folder": plan.folder / "data"}
-        values = paths | {"threads": 1, "minimum_free_bytes": 0, "log_level": "ERROR"} | dict(plan.settings)
+        # Kills may come faster than jobs are done; how many may wait is not what is tried here.
+        limits = {"threads": 1, "minimum_free_bytes": 0, "max_queued_jobs": 10_000}
+        values = paths | limits | {"log_level": "ERROR"} | dict(plan.settings)
         runtime = Runtime(Settings.model_validate(values))
         runtime.start()
     for kind, name, files in plan.entries:

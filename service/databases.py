@@ -12,7 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from service.errors import SettingsError, Unavailable
+from service.errors import SettingsError, Unavailable, causes
 
 WRITES: Final = "rainpost_writes"
 """Execution option of transactions that write."""
@@ -51,17 +51,15 @@ def silent_database(error: BaseException) -> Unavailable | None:
 
     Only a server can be silent: what SQLite cannot do has other causes.
     """
-    cause: BaseException | None = error
-    while cause is not None:
-        if _is_silent(cause):
-            return Unavailable(
-                "the database does not answer",
-                where="RAINPOST_DATABASE_URL",
-                got=type(cause).__name__,
-                advice="try again later; products are served meanwhile",
-            )
-        cause = cause.__cause__ or cause.__context__
-    return None
+    cause = next(filter(_is_silent, causes(error)), None)
+    if cause is None:
+        return None
+    return Unavailable(
+        "the database does not answer",
+        where="RAINPOST_DATABASE_URL",
+        got=type(cause).__name__,
+        advice="try again later; products are served meanwhile",
+    )
 
 
 def _is_silent(error: BaseException) -> bool:

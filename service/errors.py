@@ -43,6 +43,7 @@ fixed: it is the problem type over HTTP (RFC 9457), the field of a log line and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Final, Self
 
 _CHALLENGE: Final = 'Bearer realm="rainpost"'
@@ -349,3 +350,11 @@ class WorkerDied(RainpostError):
 
     reason = "worker-died"
     status = 422
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, and what led to it, the last first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

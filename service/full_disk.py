@@ -6,23 +6,20 @@ import errno
 import sqlite3
 from typing import Final
 
-from service.errors import Unavailable
+from service.errors import Unavailable, causes
 
 _CODES: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def full_disk(error: BaseException) -> Unavailable | None:
     """What to tell a client of an exception that a full disk led to; None for any other exception."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if _is_full(cause):
-            return Unavailable(
-                "the disk of the data folder is full",
-                where="RAINPOST_DATA_FOLDER",
-                advice="make room; RAINPOST_MINIMUM_FREE_BYTES keeps some from the start",
-            )
-        cause = cause.__cause__ or cause.__context__
-    return None
+    if not any(map(_is_full, causes(error))):
+        return None
+    return Unavailable(
+        "the disk of the data folder is full",
+        where="RAINPOST_DATA_FOLDER",
+        advice="make room; RAINPOST_MINIMUM_FREE_BYTES keeps some from the start",
+    )
 
 
 def _is_full(error: BaseException) -> bool:

@@ -26,7 +26,6 @@ from dbos import (
     SetEnqueueOptions,
     SetWorkflowAttributes,
     SetWorkflowID,
-    WorkflowStatus,
 )
 
 from service.adoption import Adoption
@@ -160,12 +159,12 @@ class Jobs:
         """Why jobs cannot be taken, or nothing."""
         if Jobs._started is not self:
             return "the queue is not started"
-        self._list(limit=1, load_input=False, load_output=False)
+        self._reader.workflows(limit=1, load_input=False, load_output=False)
         return ""
 
     def check_room(self) -> None:
         """Raises ``QueueFull`` when as many jobs wait as may."""
-        waiting = len(self._list(status="ENQUEUED", queue_name=_QUEUE, load_input=False))
+        waiting = len(self._reader.workflows(status="ENQUEUED", queue_name=_QUEUE, load_input=False))
         if waiting >= self._settings.max_queued_jobs:
             raise QueueFull(
                 "too many jobs wait already",
@@ -258,11 +257,11 @@ class Jobs:
 
     def given_up(self, moment: str) -> list[Job]:
         """Jobs that came in after a moment (in ISO 8601) and took the service down once too often."""
-        return [job_of(status) for status in self._list(status=_GIVEN_UP, start_time=moment)]
+        return [job_of(status) for status in self._reader.workflows(status=_GIVEN_UP, start_time=moment)]
 
     def unfinished(self) -> list[tuple[State, datetime]]:
         """State and time of acceptance of every job that is queued or running, of all processes."""
-        found = [job_of(status) for status in self._list(status=UNFINISHED, load_output=False)]
+        found = [job_of(status) for status in self._reader.workflows(status=UNFINISHED, load_output=False)]
         return [(job.state, job.created) for job in found]
 
     async def wait(
@@ -285,7 +284,9 @@ class Jobs:
         with self._submitting():
             folders = {folder.name: folder for folder in self._stages.folders()}
             known = (
-                self._list(workflow_ids=list(folders), load_input=False, load_output=False) if folders else []
+                self._reader.workflows(workflow_ids=list(folders), load_input=False, load_output=False)
+                if folders
+                else []
             )
             states = {status.workflow_id: status.status for status in known}
             for job_id, folder in folders.items():
@@ -307,7 +308,7 @@ class Jobs:
     def _renew_old(self) -> None:
         """Queue anew what another version of the workflow left: its steps are not ours."""
         with self._submitting():
-            for status in self._list(status=UNFINISHED):
+            for status in self._reader.workflows(status=UNFINISHED):
                 queued = status.status != "PENDING"
                 # Of this process's name, but not of its version: it was the one before.
                 owner = status.executor_id
@@ -382,9 +383,6 @@ class Jobs:
             except Exception:
                 # Above all a database that does not answer for a while.
                 _logger.exception("jobs could not be looked after; the next round tries again")
-
-    def _list(self, **selection: Any) -> list[WorkflowStatus]:
-        return self._reader.workflows(**selection)
 
     @property
     def _reader(self) -> JobReader:

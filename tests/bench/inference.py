@@ -43,7 +43,7 @@ from training.export import INPUT_NAME, OPSET, OUTPUT_NAME, folded, write_graph
 from training.networks import dcnv3
 from training.networks.segmentation import ARCHITECTURES, Architecture, Probabilities, Segmentation
 
-Name = TypeVar("Name", bound=object)
+Name = TypeVar("Name")
 Run = Callable[[], NDArray[np.float32]]
 
 REST_SECONDS = 0.3

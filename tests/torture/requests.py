@@ -227,8 +227,8 @@ def submit_many_keys(folder: Path, count: int) -> Flood:
         (worker,), (job,) = server.post_held(write_cycle(folder / "cycle"))
         found = flood(server.client, folder / "data", server.process.pid, count)
         os.kill(worker, signal.SIGCONT)
-        for path, state in ((job, "succeeded"), *((one, "failed") for one in found.waiting)):
-            reach(lambda path=path, state=state: server.client.get(path).json()["state"] == state)  # type: ignore[misc]
+        ends = dict.fromkeys(found.waiting, "failed") | {job: "succeeded"}
+        reach(lambda: {path: server.client.get(path).json()["state"] for path in ends} == ends)
     finally:
         server.stop(signal.SIGKILL)
     return found

@@ -57,6 +57,11 @@ def test_hostile_files_get_a_reason_or_make_a_sound_product(seeds: list[Seed], d
     assert {"sound", "truncated-file", "wrong-grid", "unrecognised-format"} <= reasons
 
 
+def test_a_campaign_that_goes_on_reads_what_one_from_the_start_would(seeds: list[Seed]) -> None:
+    whole, rest = (list(inputs(seeds, seeds[:1], 1, range(first, 52))) for first in (0, 45))
+    assert rest == whole[45:]
+
+
 def test_the_campaign_notices_a_bug(
     seeds: list[Seed], decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        _prepare_data_folder(settings.data_folder)
         self.tracing = open_tracing(settings.otlp_endpoint)
         self.choices = ModelChoices(settings.ledger_database_url)
         self.keys = ApiKeys(settings.ledger_database_url)
@@ -348,3 +349,16 @@ class Runtime:
             Check("data_folder", writable, "writable" if writable else "not writable"),
             Check("queue", not queue, queue or "open"),
         ]
+
+
+def _prepare_data_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            "the data folder cannot be made",
+            where="RAINPOST_DATA_FOLDER",
+            expected="a folder, or a path at which one can be made",
+            got=f"{folder}: {error.strerror}",
+            advice="name another folder, or give this user the right to write there",
+        ) from error

@@ -132,9 +132,23 @@ def test_without_a_model_nothing_is_corrected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RAINPOST_MODELS_FOLDER", str(tmp_path / "none"))
-    assert main(["correct", "/dev/null"]) == 1
+    monkeypatch.setenv("RAINPOST_DATA_FOLDER", str(tmp_path / "data"))
+    for command in (["correct", "/dev/null"], ["serve"]):
+        assert main(command) == 1
+        assert "RAINPOST_MODELS_FOLDER" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("kept_logging")
+def test_a_data_folder_that_leads_nowhere_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    circle = tmp_path / "data"
+    circle.symlink_to(circle)
+    monkeypatch.setenv("RAINPOST_DATA_FOLDER", str(circle))
     assert main(["serve"]) == 1
-    assert "RAINPOST_MODELS_FOLDER" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "RAINPOST_DATA_FOLDER" in message
+    assert str(circle) in message
 
 
 def test_settings_are_listed_and_unknown_ones_refused(

@@ -70,7 +70,8 @@ torture: .venv/all  ## every campaign of service/RELIABILITY.md in full, for hou
 	$(BIN)/python -m tests.torture.kills --count 200 --seed 1 --database sqlite
 	$(BIN)/python -m tests.torture.kills --count 200 --seed 1 --database postgresql
 	$(BIN)/python -m tests.torture.requests --count 200 --seed 1
-	$(BIN)/python -m tests.torture.outages --seconds 60 --count 6
+	$(BIN)/python -m tests.torture.outages --losing power --seconds 60 --count 6
+	$(BIN)/python -m tests.torture.outages --losing packets --seconds 60 --count 6
 	$(BIN)/python -m tests.torture.soak --days 30 --seed 1
 	$(BIN)/python -m tests.torture.load --clients 10 100 500 --seconds 20
 

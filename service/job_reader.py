@@ -11,6 +11,7 @@ from typing import Any, Final
 from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 
 from service.cycle_index import CycleIndex
+from service.databases import open_engine
 from service.job import WORKFLOW, Job, job_of, jobs_since
 
 _MOST_JOBS_OF_A_CYCLE: Final = 20
@@ -20,8 +21,13 @@ class JobReader:
     """A client of the job database of a URL, which a service has made. Raises what the database raises."""
 
     def __init__(self, url: str, index: CycleIndex) -> None:
+        # DBOS has settings of its own for SQLite; a server is waited for as by the rest of the service.
+        self._engine = open_engine(url) if url.startswith("postgresql") else None
         self._client = DBOSClient(
-            system_database_url=url, serializer=DBOSPortableJSONSerializer(), retry_connection_errors=False
+            system_database_url=url,
+            system_database_engine=self._engine,
+            serializer=DBOSPortableJSONSerializer(),
+            retry_connection_errors=False,
         )
         self._index = index
 
@@ -49,6 +55,8 @@ class JobReader:
     def close(self) -> None:
         """Let go of the connections."""
         self._client.destroy()
+        if self._engine is not None:
+            self._engine.dispose()
 
     def _jobs(self, ids: list[str], *, with_stages: bool) -> list[Job]:
         """Those of them that are there, newest first."""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from service.databases import is_usable, with_patience
 from service.errors import SettingsError
 from service.retention_settings import RetentionSettings
 from service.signatures import key_of
@@ -96,7 +97,9 @@ class Settings(RetentionSettings):
         default=None,
         description="Job database as an SQLAlchemy URL, `postgresql://...` or `sqlite:///...`; "
         "`jobs.sqlite` in the data folder where it is not given. A PostgreSQL database also holds the ledger "
-        "of verification, which is otherwise `ledger.sqlite` in the data folder.",
+        "of verification, which is otherwise `ledger.sqlite` in the data folder. Limits of "
+        "waiting for a server that is silent (`connect_timeout`, `tcp_user_timeout`, ...) are added where "
+        "the URL has none.",
     )
     max_queued_jobs: int = Field(
         default=64,
@@ -220,6 +223,14 @@ class Settings(RetentionSettings):
         "and jobs are sent by OTLP over HTTP. None by default: nothing is traced. Needs `rainpost[tracing]`.",
     )
 
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _database(cls, value: SecretStr | None) -> SecretStr | None:
+        # The text of the error may not show the address: it can hold a password.
+        if value is not None and not is_usable(value.get_secret_value()):
+            raise ValueError("an address of PostgreSQL or SQLite, postgresql://... or sqlite:///...")
+        return value
+
     @field_validator("input_folders", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -310,7 +321,7 @@ class Settings(RetentionSettings):
     def job_database_url(self) -> str:
         """URL of the job database, with its password if it has one: not for logs."""
         if self.database_url is not None:
-            return self.database_url.get_secret_value()
+            return with_patience(self.database_url.get_secret_value())
         return f"sqlite:///{self.data_folder / 'jobs.sqlite'}"
 
     @property

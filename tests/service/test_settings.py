@@ -76,7 +76,20 @@ def test_a_database_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("RAINPOST_DATABASE_URL", "postgresql://rain:hidden@host/jobs")
     settings = Settings.load()
     assert "hidden" not in repr(settings)
-    assert settings.job_database_url == "postgresql://rain:hidden@host/jobs"
+    assert settings.job_database_url.startswith("postgresql://rain:hidden@host/jobs")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["hidden", "mysql://rain:hidden@host/jobs", "postgresql://rain:hidden@host:port/jobs", "sqlite:hidden"],
+)
+def test_what_is_no_address_of_a_database_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("RAINPOST_DATABASE_URL", url)
+    with pytest.raises(SettingsError, match="RAINPOST_DATABASE_URL") as caught:
+        Settings.load()
+    assert "hidden" not in str(caught.value)
 
 
 def test_receivers_are_split_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +131,9 @@ def test_receivers_that_cannot_be_are_refused_and_not_shown(
 
 def test_the_ledger_is_in_the_database_of_the_jobs_where_that_is_postgresql(tmp_path: Path) -> None:
     url = "postgresql://rainpost@db/rainpost"
-    assert Settings.model_validate({"database_url": url}).ledger_database_url == url
+    shared = Settings.model_validate({"database_url": url})
+    assert shared.ledger_database_url == shared.job_database_url
+    assert shared.ledger_database_url.startswith(url)
     folder = {"data_folder": tmp_path}
     beside = f"sqlite:///{tmp_path}/ledger.sqlite"
     assert Settings.model_validate(folder).ledger_database_url == beside

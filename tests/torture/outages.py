@@ -13,8 +13,8 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,7 @@ from tests.service.sample_postgresql import new_database, over_network, postgres
 from tests.service.sample_server import Server
 from tests.service.sample_service import reach
 from tests.torture.campaign import parser, report
+from tests.torture.wire import laid
 
 CLIENTS: Final = 8
 """More than a small machine has threads for requests."""
@@ -122,15 +123,44 @@ def judge(path: str, answer: httpx.Response, outcome: Outcome) -> None:
             outcome.broken.append(f"{path}: 503 without Retry-After")
 
 
-def stay_away(folder: Path, database_server: str, seconds: float, count: int) -> Outcome:
+@dataclass(frozen=True)
+class Database:
+    """An empty one, and how it goes away and comes back."""
+
+    url: str
+    lose: Callable[[], None]
+    bring_back: Callable[[], None]
+
+
+@contextmanager
+def losing_power(database_server: str) -> Iterator[Database]:
+    """The server is killed, connections are refused, and it starts again with what it has on its disk."""
+    url = over_network(new_database(database_server))
+    yield Database(url, lambda: stop_server(database_server), lambda: start_server(database_server))
+
+
+@contextmanager
+def losing_packets(database_server: str) -> Iterator[Database]:
+    """The server works on, and nothing that it says arrives."""
+    with laid(new_database(database_server)) as wire:
+        yield Database(wire.url, wire.cut, wire.mend)
+
+
+WAYS: Final[Mapping[str, Callable[[str], AbstractContextManager[Database]]]] = {
+    "power": losing_power,
+    "packets": losing_packets,
+}
+
+
+def stay_away(folder: Path, database: Database, seconds: float, count: int) -> Outcome:
     """An outage of so many seconds, in which so many cycles come into the inbox and as many are posted."""
     outcome = Outcome()
     write_artefact(folder / "models")
     (folder / "inbox").mkdir()
-    server = Server(folder, **_settings(folder, over_network(new_database(database_server))))
+    server = Server(folder, **_settings(folder, database.url))
     server.start()
     try:
-        _go_through(server, database_server, seconds, count, outcome)
+        _go_through(server, database, seconds, count, outcome)
     finally:
         server.process.kill()
         server.process.wait()
@@ -151,7 +181,7 @@ def _settings(folder: Path, database_url: str) -> Mapping[str, str]:
     }
 
 
-def _go_through(server: Server, database_server: str, seconds: float, count: int, outcome: Outcome) -> None:
+def _go_through(server: Server, database: Database, seconds: float, count: int, outcome: Outcome) -> None:
     newest = now_utc().astype("datetime64[h]").astype("datetime64[s]")
     times = [newest - number * _HOUR for number in range(2 + 2 * count)]
     cycles = {
@@ -165,7 +195,7 @@ def _go_through(server: Server, database_server: str, seconds: float, count: int
     server.post(cycles[first], "wait=120").raise_for_status()
     (worker,), (job,) = server.post_held(cycles[at_work])
 
-    stop_server(database_server)
+    database.lose()
     os.kill(worker, signal.SIGCONT)
     began = time.monotonic()
     paths = (job, "/cycles", "/cycles/latest", "/verification", "/metrics", "/models", _READY, *_ALWAYS)
@@ -177,7 +207,7 @@ def _go_through(server: Server, database_server: str, seconds: float, count: int
                 left = began + seconds * (number + 1) / count - time.monotonic()
                 time.sleep(max(left, 0.0))
     finally:
-        start_server(database_server)
+        database.bring_back()
     back = time.monotonic()
     reach(lambda: server.client.get(_READY).is_success)
     outcome.ready_seconds = time.monotonic() - back
@@ -210,9 +240,16 @@ def main() -> int:
     arguments.add_argument(
         "--seconds", type=float, default=60.0, help="how long the database is away (default: 60)"
     )
+    arguments.add_argument(
+        "--losing", choices=sorted(WAYS), default="power", help="how it goes away (default: power)"
+    )
     options = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as name, postgresql() as database_server:
-        outcome = stay_away(Path(name), database_server, options.seconds, options.count)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        postgresql() as database_server,
+        WAYS[options.losing](database_server) as database,
+    ):
+        outcome = stay_away(Path(name), database, options.seconds, options.count)
     figures = {
         "seconds without a database": options.seconds,
         "answers meanwhile": {path: dict(statuses) for path, statuses in sorted(outcome.answers.items())},

@@ -10,7 +10,6 @@ samples that are whole: it is written last, so that a writer that is killed at a
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -30,6 +29,7 @@ from zarr.codecs import BloscCodec
 from service.channels import THRESHOLDS_MM
 from service.errors import InputError
 from service.specification import CycleSpecification
+from training.sole_writer import claim
 
 Floats = NDArray[np.float32]
 
@@ -146,7 +146,7 @@ class ArchiveWriter:
     """
 
     def __init__(self, path: Path, header: Header, field_shape: tuple[int, int]) -> None:
-        self._close = weakref.finalize(self, os.close, _lock(path))
+        self._close = weakref.finalize(self, os.close, claim(path))
         if not path.exists():
             _create(path, header, field_shape)
         self._group, attributes = _open(path, "r+")
@@ -252,26 +252,6 @@ def _layout(channels: int, field_shape: tuple[int, int]) -> dict[str, _Array]:
         "cells": _Array(np.int64, {"class": len(CLASS_EDGES_MM) - 1}),
         "sample_sha256": _Array(np.uint8, {"byte": hashlib.sha256().digest_size}),
     }
-
-
-def _lock(path: Path) -> int:
-    """A descriptor that keeps other writers away as long as it is open.
-
-    Raises:
-        InputError: another writer has it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise InputError(
-            "The archive is being written by another process",
-            where=str(path),
-            advice="two writers would take samples from one another: wait until it is done, or end it",
-        ) from error
-    return descriptor
 
 
 def _create(path: Path, header: Header, field_shape: tuple[int, int]) -> None:

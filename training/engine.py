@@ -12,6 +12,7 @@ import math
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
@@ -25,6 +26,7 @@ from service.errors import InputError, RainpostError
 from training import distribution
 from training.order import Clock, Indices, batches, read_ahead
 from training.progress import Progress
+from training.sole_writer import sole_writer
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.pt"
@@ -252,7 +254,13 @@ class Run(Generic[Batch]):
         Raises:
             Diverged: the loss of a batch, its gradient or the loss of a validation is not finite; the
                 message names the update and the samples.
+            InputError: another process fits this run.
         """
+        # Of the processes that fit it together, the first one writes.
+        with sole_writer(self.folder) if distribution.rank() == 0 else nullcontext():
+            self._fit(objective, last_update)
+
+    def _fit(self, objective: Objective[Batch], last_update: int | None) -> None:
         settings = self.optimisation
         end = settings.updates if last_update is None else min(last_update, settings.updates)
         progress = Progress(

@@ -18,7 +18,11 @@ from training.runner import Runner, Step
 
 
 def chosen(everything: list[Step], patterns: list[str]) -> list[Step]:
-    """The steps whose name begins with one of the patterns, and all that they need."""
+    """The steps of the patterns, and all that they need.
+
+    A pattern is a step or what stands before a slash in the names of steps; if it is neither, it is any
+    beginning of names.
+    """
     if not patterns:
         return everything
     by_name = {step.name: step for step in everything}
@@ -30,9 +34,10 @@ def chosen(everything: list[Step], patterns: list[str]) -> list[Step]:
             for needed in by_name[name].after:
                 _want(needed)
 
-    for step in everything:
-        if any(step.name.startswith(pattern) for pattern in patterns):
-            _want(step.name)
+    for pattern in patterns:
+        under = [name for name in by_name if f"{name}/".startswith(f"{pattern.rstrip('/')}/")]
+        for name in under or [name for name in by_name if name.startswith(pattern)]:
+            _want(name)
     return [step for step in everything if step.name in wanted]
 
 
@@ -73,7 +78,9 @@ def main() -> int:
     run = commands.add_parser("run", help="fit and score what is not yet there")
     run.add_argument("--minutes", type=float, help="stop after so long; the same command goes on")
     run.add_argument("--jobs", type=int, default=1, help="commands at once")
-    run.add_argument("--rows", nargs="*", default=[], help="beginnings of names of steps, as list shows them")
+    run.add_argument(
+        "--rows", nargs="*", default=[], help="steps, as list shows them, or beginnings of names"
+    )
     run.set_defaults(do=_run)
     listed = commands.add_parser("list", help="what is done and what is not")
     listed.set_defaults(do=_list)

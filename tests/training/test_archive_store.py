@@ -179,7 +179,7 @@ def test_a_second_writer_is_refused_as_long_as_the_first_is_there(tmp_path: Path
     path = tmp_path / "a.zarr"
     with ArchiveWriter(path, HEADER, SHAPE) as first:
         first.append(cycle(0))
-        with pytest.raises(InputError, match="being written by another process"):
+        with pytest.raises(InputError, match="Another process writes here"):
             ArchiveWriter(path, HEADER, SHAPE)
     with ArchiveWriter(path, HEADER, SHAPE) as second:
         assert second.committed == 2

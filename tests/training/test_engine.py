@@ -305,3 +305,16 @@ def test_commit_is_a_hash_or_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(subprocess, "run", _absent)
     assert code_commit() == "unknown"
+
+
+def test_a_run_is_fitted_by_one_process_at_a_time(tmp_path: Path) -> None:
+    def _disturbed(network: nn.Module, indices: Indices, generator: torch.Generator) -> Sequence[Part]:
+        with pytest.raises(InputError, match="Another process writes here"):
+            run_in(tmp_path).fit(objective())
+        return noisy_loss(network, indices, generator)
+
+    first = run_in(tmp_path)
+    first.fit(objective(loss=_disturbed), last_update=2)
+    second = run_in(tmp_path)
+    second.fit(objective(), last_update=3)
+    assert (first.update, second.update) == (2, 3)

@@ -13,6 +13,7 @@ from training.runner import Step
 
 STEPS = [
     Step("archive", ("a",)),
+    Step("archive_whole", ("f",)),
     Step("experiment/pretrain_90/1", ("b",), after=("archive",)),
     Step("experiment/ours/1", ("c",), after=("experiment/pretrain_90/1",)),
     Step("experiment/ours/1/scores", ("d",), after=("experiment/ours/1",)),
@@ -23,11 +24,17 @@ STEPS = [
 @pytest.mark.parametrize(
     ("patterns", "expected"),
     [
-        ([], 5),
+        ([], 6),
         (["experiment/ours"], 4),
+        (["experiment/ours/1"], 4),
+        (["experiment/ours/1/scores"], 4),
+        (["experiment/ou"], 4),
+        (["experiment"], 5),
         (["experiment/other"], 2),
-        (["experiment/other", "experiment/ours/1"], 5),
+        (["experiment/other", "experiment/ours"], 5),
         (["archive"], 1),
+        (["archive_"], 1),
+        (["arch"], 2),
     ],
 )
 def test_a_pattern_brings_what_its_steps_need(patterns: list[str], expected: int) -> None:

@@ -1,8 +1,7 @@
 """The gate before publication: what input and output of a cycle look like, and whether that may go out.
 
 What the readers refuse (holes, physical limits) never comes here. The gate looks at the cycle as the network
-saw
-it: fields that no training sample was like, and an output that no weather is like.
+saw it: fields that no training sample was like, and an output that no weather is like.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from service.artefact import Manifest, normalise
 from service.cycle import CycleInput
+from service.decisions import called_classes
 from service.errors import GateRefused
 from service.product import SUM_TOLERANCE, not_probabilities
 
@@ -28,7 +28,7 @@ class GateLimits:
     """What passes.
 
     z_mean: largest absolute mean of a channel's z-scores over the window, at any lead.
-    heaviest_share: largest share of the window, 0 to 1, whose most likely class is the heaviest.
+    heaviest_share: largest share of the window, 0 to 1, for which the heaviest class is called.
     """
 
     z_mean: float
@@ -40,7 +40,7 @@ class LeadHealth(BaseModel):
 
     z_mean, z_deviation, z_extreme, nan_ratio: by channel; mean, standard deviation and largest absolute value
     of the z-scores over the cells that have one (null where none has), and the share of cells that have none.
-    class_shares: by class; share of the cells whose most likely class it is.
+    class_shares: by class; share of the cells for which it is called (``service.decisions``).
     invalid_cells: how many cells hold no probabilities: NaN, outside 0 to 1, or not summing to one.
     """
 
@@ -66,12 +66,13 @@ class Health(BaseModel):
 def measure(cycle: CycleInput, probabilities: NDArray[np.float32], manifest: Manifest) -> Health:
     """The health of a cycle and its probabilities (lead, class, y, x)."""
     invalid = not_probabilities(probabilities)
+    classes = called_classes(probabilities, manifest)
     leads = []
     for index, lead_hours in enumerate(cycle.leads_hours):
         scores = normalise(cycle.values[index], manifest).astype(np.float64)
         by_channel = dict(zip(cycle.channels, scores, strict=True))
-        likely = probabilities[index].argmax(axis=0)[~invalid[index]]
-        counts = np.bincount(likely, minlength=len(manifest.classes))
+        sound = classes[index][~invalid[index]]
+        counts = np.bincount(sound, minlength=len(manifest.classes))
         leads.append(
             LeadHealth(
                 lead_hours=lead_hours,
@@ -80,7 +81,7 @@ def measure(cycle: CycleInput, probabilities: NDArray[np.float32], manifest: Man
                 z_extreme={name: _of_finite(_largest, field) for name, field in by_channel.items()},
                 nan_ratio={name: float(np.mean(~np.isfinite(field))) for name, field in by_channel.items()},
                 class_shares={
-                    name: float(count) / max(likely.size, 1)
+                    name: float(count) / max(sound.size, 1)
                     for name, count in zip(manifest.classes, counts, strict=True)
                 },
                 invalid_cells=int(invalid[index].sum()),
@@ -125,7 +126,7 @@ def _findings(lead: LeadHealth, limits: GateLimits) -> Iterator[tuple[str, str, 
             yield f"{place}, {name}", expected, f"a mean of {mean:.3g}"
     heaviest, share = list(lead.class_shares.items())[-1]
     if not share <= limits.heaviest_share:
-        expected = f"{heaviest} the most likely class in at most {limits.heaviest_share:.0%} of the cells"
+        expected = f"{heaviest} called in at most {limits.heaviest_share:.0%} of the cells"
         yield place, expected, f"in {share:.0%}"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from service.decisions import called
 from service.errors import NotFound
 from service.product import EXCEEDANCE, PRESENT, RAW_PRECIPITATION
 
@@ -102,20 +103,13 @@ def pack_observations(fields: Sequence[NDArray[np.float32] | None], shape: tuple
 
 
 def called_class(dataset: xr.Dataset) -> NDArray[np.float64]:
-    """The class (lead, y, x) that the model calls, NaN where the lead is missing.
-
-    It is the highest class whose threshold is reached with at least its decision probability; without
-    decision probabilities it is the most likely class. Verification asks for each threshold by itself, so
-    that it may count heavy rain as called and rain as not; here who calls heavy rain calls rain.
-    """
-    decisions = decision_probabilities(dataset)
+    """The class (lead, y, x) that the model calls (``service.decisions``), NaN where the lead is missing."""
     likely = dataset["most_likely_class"].values
-    called = np.zeros(likely.shape)
-    for number, decision in enumerate(decisions):
-        above = likely > number if decision is None else dataset[EXCEEDANCE].values[number] >= decision
-        called[above] = number + 1
-    called[dataset["lead_status"].values != PRESENT] = np.nan
-    return called
+    classes = called(list(dataset[EXCEEDANCE].values), likely, decision_probabilities(dataset)).astype(
+        np.float64
+    )
+    classes[dataset["lead_status"].values != PRESENT] = np.nan
+    return classes
 
 
 def decision_probabilities(dataset: xr.Dataset) -> tuple[float | None, ...]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from service.artefact import Manifest
 from service.channels import PRECIPITATION_CHANNEL, QUANTITIES
 from service.cycle import CycleInput
+from service.decisions import decision_probabilities, exceedance
 from service.errors import InferenceError, MissingLead, MissingValues, OutsideGrid
 from service.grids import Grid, grid_from_definition, product_index
 from service.product_coordinates import flags, horizontal, labels, product_grid, times
@@ -235,20 +236,16 @@ def _over_all_leads(
 def _probability_variables(
     probabilities: NDArray[np.float32], present: list[int], manifest: Manifest
 ) -> dict[str, xr.Variable]:
-    # P(amount >= threshold k) is the probability of all classes above it.
-    above = np.cumsum(probabilities[:, :0:-1], axis=1, dtype=np.float64)[:, ::-1]
-    exceedance = np.minimum(above, 1.0).astype(np.float32)
     likely = probabilities.argmax(axis=1).astype(np.int8)
     hours = manifest.cycle.precipitation_hours
-    decisions = {float(key): value for key, value in manifest.decision_thresholds.items()}
     exceedance_attributes: dict[str, Any] = {
         "long_name": f"probability that the {hours} h amount of precipitation reaches the threshold",
         "units": "1",
         "comment": "An amount equal to the threshold counts as above.",
     }
-    if decisions:
+    if manifest.decision_thresholds:
         exceedance_attributes["decision_probability"] = [
-            decisions.get(threshold, np.nan) for threshold in manifest.thresholds_mm
+            np.nan if one is None else one for one in decision_probabilities(manifest)
         ]
     return {
         "class_probability": xr.Variable(
@@ -258,7 +255,7 @@ def _probability_variables(
         ),
         EXCEEDANCE: xr.Variable(
             ("threshold", "lead", "y", "x"),
-            _over_all_leads(exceedance, present, manifest, np.nan).swapaxes(0, 1),
+            _over_all_leads(exceedance(probabilities), present, manifest, np.nan).swapaxes(0, 1),
             exceedance_attributes,
         ),
         "most_likely_class": xr.Variable(

@@ -208,8 +208,8 @@ SERIES: Final = {
         _gauge(
             "rainpost_output_class_ratio",
             ("source", "lead_hours", "class"),
-            "Share of the newest cycle's cells with this as most likely class (model) or class of the amount "
-            "(raw)",
+            "Share of the newest cycle's cells for which this class is called (model) or in which the amount "
+            "lies (raw)",
         ),
         # Observations and what they say.
         _gauge(

@@ -157,8 +157,8 @@ class Settings(RetentionSettings):
         default=0.5,
         gt=0,
         le=1,
-        description="Gate before publication: largest share of the window, at any lead, whose most likely "
-        "class is the heaviest.",
+        description="Gate before publication: largest share of the window, at any lead, for which the "
+        "heaviest class is called.",
     )
     observation_folder: Path | None = Field(
         default=None,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from service.artefact import Manifest, normalise
 from service.channels import PRECIPITATION_CHANNEL
 from service.cycle import CycleInput
+from service.decisions import called_classes
 from service.verification_counts import Source
 
 
@@ -59,7 +60,7 @@ def summarise(cycle: CycleInput, probabilities: NDArray[np.float32], manifest: M
             for index, channel in enumerate(cycle.channels)
         },
         classes=(
-            *_ratios("model", probabilities.argmax(axis=1), cycle, manifest),
+            *_ratios("model", called_classes(probabilities, manifest), cycle, manifest),
             *_ratios("raw", np.digitize(rain_mm, _thresholds(manifest)), cycle, manifest),
         ),
     )

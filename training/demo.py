@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.channels import CLASSES, THRESHOLDS_MM
+from service.layers import called_class
 from service.product import RAW_PRECIPITATION
 from training.cycle_files import write_grib2, write_netcdf, write_qpe
 from training.simulate import FULL, simulate_cycle
@@ -165,20 +166,20 @@ def _leads_hours(dataset: xr.Dataset) -> list[int]:
 
 
 def _table(dataset: xr.Dataset) -> Table:
-    """Shares of the window by class, from the most likely class and from the raw forecast's own amounts."""
-    table = Table(title="share of the window, %: corrected (most likely class) | raw NWP")
+    """Shares of the window by class, as the model calls it and by the raw forecast's own amounts."""
+    table = Table(title="share of the window, %: class that the model calls | raw NWP")
     table.add_column("lead h", justify="right")
     for name in CLASSES:
         table.add_column(name.replace("_", " "), justify="right")
     table.add_column("highest P(heavy)", justify="right")
     table.add_column("highest raw mm/h", justify="right")
+    called = called_class(dataset)
     for index, lead in enumerate(_leads_hours(dataset)):
         here = dataset.isel(lead=index)
         raw_mm = here[RAW_PRECIPITATION].values
         raw_class = np.digitize(raw_mm, THRESHOLDS_MM)
-        likely = here["most_likely_class"].values
         shares = [
-            f"{100 * np.mean(likely == number):.1f} | {100 * np.mean(raw_class == number):.1f}"
+            f"{100 * np.mean(called[index] == number):.1f} | {100 * np.mean(raw_class == number):.1f}"
             for number in range(len(CLASSES))
         ]
         highest = float(here["class_probability"].values[-1].max())

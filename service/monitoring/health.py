@@ -102,8 +102,8 @@ def _output() -> Section:
         [
             time_series(
                 "Share of heavy rain",
-                "Mean over the leads of the newest cycle, of the model's most likely class and of the raw "
-                "amount. What the two share is weather; where they part, the model corrects.",
+                "Mean over the leads of the newest cycle, of what the model calls and of the raw amount. "
+                "What the two share is weather; where they part, the model corrects.",
                 [
                     Query(
                         "avg by (source) (max by (source, lead_hours) "
@@ -148,7 +148,7 @@ def _output() -> Section:
             ),
             bar_chart(
                 "Classes of the model by lead",
-                "Share of the cells with each class as the most likely one.",
+                "Share of the cells for which each class is called.",
                 Query(
                     'max by (class, lead_hours) (rainpost_output_class_ratio{source="model"})',
                     instant=True,

@@ -1,6 +1,6 @@
 """Where the CPU time of a whole cycle goes: reading, inference, and making and writing the product.
 
-``python -m tests.bench.cycle [--model models/nano-0.2.0] [--runs 15]``
+``python -m tests.bench.cycle [--model models/NAME] [--runs 15]``
 
 A simulated cycle of seven leads on the full grid, in GRIB2, is corrected as ``rainpost correct`` does it,
 again and again, weights of remapping at hand after the first time. An operational cycle has larger files:
@@ -27,6 +27,7 @@ from service.cycle import read_cycle
 from service.inference import Inference
 from service.product import Provenance, build_product, write_product
 from tests.bench.memory import THREADS
+from tests.shipped_model import SHIPPED
 from training.cycle_files import write_grib2
 from training.orography import FULL, Region
 from training.simulate import simulate_cycle
@@ -82,7 +83,7 @@ def table(found: dict[str, list[float]], title: str) -> Table:
 def main(arguments: Sequence[str] | None = None, region: Region = FULL) -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.cycle", description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("models/nano-0.2.0"))
+    parser.add_argument("--model", type=Path, default=SHIPPED)
     parser.add_argument("--runs", type=int, default=15)
     chosen = parser.parse_args(arguments)
     inference = Inference(Artefact.load(chosen.model), threads=THREADS)

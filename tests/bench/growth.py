@@ -55,8 +55,8 @@ from tests.bench.large_cycle import PACKINGS, cycle_files
 from tests.service.sample_artefact import write_artefact
 from tests.service.sample_cycle import replaced, write_cycle
 from tests.service.sample_postgresql import new_database, postgresql
+from tests.shipped_model import SHIPPED
 
-SHIPPED: Final = Path("models/nano-0.2.0")
 _FIRST: Final = np.datetime64("2024-01-01T00", "s")
 _INTERVAL: Final = np.timedelta64(6, "h")
 _HOUR: Final = np.timedelta64(1, "h")
@@ -177,7 +177,7 @@ def measure_members(arguments: argparse.Namespace) -> Table:
         server = _server(stack)
         models = Path(name) / "models"
         models.mkdir()
-        (models / SHIPPED.name).symlink_to(SHIPPED.resolve())
+        (models / SHIPPED.name).symlink_to(SHIPPED)
         first: dict[int, float] = {}
         for installation in INSTALLATIONS:
             if installation.shared and server is None:

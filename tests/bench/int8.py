@@ -1,6 +1,6 @@
 """What 8-bit integers would save of a model's inference on the CPU, and what they cost in skill.
 
-``python -m tests.bench.int8 [--model models/nano-0.2.0] [--config training/configs/nano.toml]``
+``python -m tests.bench.int8 [--model models/NAME] [--config training/configs/nano.toml]``
 
 Convolutions and matrix products are quantised statically by ONNX Runtime's own tool, weights per channel,
 with the ranges of activations that samples of the training split have; DeformConv has no integer form and
@@ -29,6 +29,7 @@ from service.artefact import Artefact, normalise
 from service.channels import THRESHOLDS_MM
 from tests.bench.inference import cpu_in_turn, open_session, over
 from tests.bench.memory import THREADS
+from tests.shipped_model import SHIPPED
 from training.configuration import read_settings
 from training.export import INPUT_NAME
 from training.finetune import Configuration
@@ -106,7 +107,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", type=Path, default=Path("models/nano-0.2.0"))
+    parser.add_argument("--model", type=Path, default=SHIPPED)
     parser.add_argument("--config", type=Path, default=Path("training/configs/nano.toml"))
     parser.add_argument("--samples", type=int, default=200, help="of the training split, for the ranges")
     parser.add_argument("--runs", type=int, default=40)

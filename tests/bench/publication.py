@@ -55,8 +55,8 @@ from service.times import compact_time, iso_time
 from tests.bench.large_cycle import LEADS_HOURS, PACKINGS, cycle_files
 from tests.bench.random_model import write_random_model
 from tests.bench.reading import read_naively
+from tests.shipped_model import SHIPPED
 
-SHIPPED: Final = Path("models/nano-0.2.0")
 STAGES: Final = ("noticed", "collect", "decode", "inference", "check", "product", "publication", "all")
 _DAY_HOURS: Final = 24
 _REFERENCE_TIME: Final = 12
@@ -258,7 +258,7 @@ def main() -> None:
     cycles = Cycles(cycle_files(arguments.folder, arguments.packing))
     with tempfile.TemporaryDirectory() as name:
         models = Path(name)
-        (models / SHIPPED.name).symlink_to(SHIPPED.resolve())
+        (models / SHIPPED.name).symlink_to(SHIPPED)
         if "t" in arguments.models:
             write_random_model(models, "T", SHIPPED)
         for model in arguments.models:

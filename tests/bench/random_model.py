@@ -25,6 +25,7 @@ from service.artefact import (
     digest_folder,
     normalise,
 )
+from tests.shipped_model import SHIPPED
 from training.export import INPUT_NAME, OUTPUT_NAME, check_parity, write_graph
 from training.networks.dcnv3 import DCNv3
 from training.networks.segmentation import ARCHITECTURES, Architecture, Probabilities, Segmentation
@@ -73,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.random_model", description=__doc__)
     parser.add_argument("architecture", choices=sorted(ARCHITECTURES))
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--like", type=Path, default=Path("models/nano-0.2.0"), help="whose channels it has")
+    parser.add_argument("--like", type=Path, default=SHIPPED, help="whose channels it has")
     chosen = parser.parse_args()
     print(write_random_model(chosen.out, chosen.architecture, chosen.like))
 

@@ -43,9 +43,9 @@ from service.grids import grid_from_definition
 from service.memory import keep_freed_memory
 from service.selection import select
 from tests.bench.large_cycle import LEADS_HOURS, PACKINGS, cycle_files
+from tests.shipped_model import SHIPPED
 
 THREADS = 2
-MODEL = Path("models/nano-0.2.0")
 
 _ISOBARIC_NAMES = ("gh", "r", "t", "u", "v")
 _RAIN = ({"typeOfLevel": "surface", "stepType": "accum"}, ("unknown",))
@@ -216,7 +216,7 @@ def main() -> None:
         "--naive-runs", type=int, default=1, help="how many of the runs include the naive way"
     )
     arguments = parser.parse_args()
-    manifest = Manifest.model_validate_json((MODEL / MANIFEST).read_text())
+    manifest = Manifest.model_validate_json((SHIPPED / MANIFEST).read_text())
     keep_freed_memory()  # as the worker processes of the service do; it speeds up the bare decoding as well
     table = Table(title=f"{THREADS} threads, medians of {arguments.runs} runs, wall s / CPU s")
     for column in (

@@ -6,12 +6,12 @@ import pytest
 from rich.console import Console
 
 from tests.bench import cycle
-from tests.conftest import ROOT
+from tests.shipped_model import SHIPPED
 from training.orography import KOREA
 
 
 def test_every_part_of_a_cycle_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    cycle.main(["--model", str(ROOT / "models" / "nano-0.2.0"), "--runs", "1"], KOREA)
+    cycle.main(["--model", str(SHIPPED), "--runs", "1"], KOREA)
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if "│" in line]
     spent = {line[1]: float(line[3]) for line in lines}
     assert set(spent) == {*cycle.PARTS, "whole"}

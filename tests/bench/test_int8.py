@@ -12,7 +12,7 @@ import pytest
 from service.artefact import Artefact
 from tests.bench.inference import open_session
 from tests.bench.int8 import KINDS, Fields, Samples, inputs, quantised
-from tests.conftest import ROOT
+from tests.shipped_model import SHIPPED
 from training.export import INPUT_NAME
 from training.samples import Split
 
@@ -33,7 +33,7 @@ class Golden:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_what_is_in_integers_answers_nearly_as_the_model_does(name: str, tmp_path: Path) -> None:
-    artefact = Artefact.load(ROOT / "models" / "nano-0.2.0")
+    artefact = Artefact.load(SHIPPED)
     values, expected = artefact.golden()
     split = cast(Split, Golden(values))
     graph = quantised(artefact.graph, KINDS[name], Samples(artefact, split, 4), tmp_path / "int8.onnx")

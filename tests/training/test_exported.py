@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from service.artefact import Artefact
 from service.errors import ArtefactError
-from tests.conftest import ROOT
+from tests.shipped_model import SHIPPED
 from tests.training.conftest import SIZE, SMALL
 from training.explain import DEPTHS, exported_heat_maps, heat_map
 from training.export import write_graph
@@ -74,7 +74,7 @@ def test_deformable_convolution_is_that_of_the_standard(
 
 
 def test_the_shipped_model_gives_its_golden_case() -> None:
-    artefact = Artefact.load(ROOT / "models" / "nano-0.2.0")
+    artefact = Artefact.load(SHIPPED)
     graph = ExportedGraph(artefact.graph)
     assert graph.prove(artefact) < 1e-5
     assert [node.op_type for node in graph._nodes if graph.logits in node.input] == ["LogSoftmax"]

@@ -10,12 +10,11 @@ import pytest
 import xarray as xr
 from playwright.sync_api import Browser, Page
 
-from tests.conftest import ROOT
 from tests.service.page.sample_weather import DAMP, LAST, LATER, WET, WeatherFiles, write_weather
 from tests.service.sample_browser import Tab, chromium, tab
 from tests.service.sample_service import ServiceClient, running, submit
+from tests.shipped_model import SHIPPED
 
-MODEL = "nano-0.2.0"
 LEADS_HOURS = (25, 26, 27, 28, 29, 30)
 
 
@@ -72,7 +71,7 @@ def forecasts(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """The service, with two cycles."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "models").mkdir()
-    (folder / "models" / MODEL).symlink_to(ROOT / "models" / MODEL)
+    (folder / "models" / SHIPPED.name).symlink_to(SHIPPED)
     weather = [
         write_weather(folder / "wet", WET, (24, *LEADS_HOURS)),
         *(write_weather(folder / str(time), time, (24, 25, 26)) for time in (DAMP, LATER, LAST)),

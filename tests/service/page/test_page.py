@@ -10,8 +10,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.service.page.conftest import LEADS_HOURS, MODEL, Forecasts
+from tests.service.page.conftest import LEADS_HOURS, Forecasts
 from tests.service.sample_browser import READY, Tab
+from tests.shipped_model import SHIPPED
 
 
 def shown_lead(page: Page) -> int:
@@ -24,7 +25,7 @@ def test_the_first_view(desk: Tab, forecasts: Forecasts) -> None:
     assert page.title() == "Rainpost: precipitation probabilities"
     expect(page.locator("#notice")).to_have_text("Trained on simulated data: not forecasts to act on.")
     statement = json.loads(
-        (forecasts.client.runtime.settings.models_folder / MODEL / "manifest.json").read_text()
+        (forecasts.client.runtime.settings.models_folder / SHIPPED.name / "manifest.json").read_text()
     )
     expect(page.locator("#training")).to_contain_text(statement["training"]["statement"])
     newest = forecasts.client.get("/cycles").json()["cycles"][0]["reference_time"]

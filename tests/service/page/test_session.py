@@ -10,11 +10,11 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from service.api_keys import ApiKeys
-from tests.conftest import ROOT
-from tests.service.page.conftest import MODEL, Forecasts
+from tests.service.page.conftest import Forecasts
 from tests.service.page.sample_weather import DAMP, WeatherFiles, write_weather
 from tests.service.sample_browser import Tab, tab
 from tests.service.sample_server import Server
+from tests.shipped_model import SHIPPED
 
 
 class Closed:
@@ -22,7 +22,7 @@ class Closed:
 
     def __init__(self, folder: Path) -> None:
         (folder / "models").mkdir()
-        (folder / "models" / MODEL).symlink_to(ROOT / "models" / MODEL)
+        (folder / "models" / SHIPPED.name).symlink_to(SHIPPED)
         self.server = Server(
             folder,
             RAINPOST_ACCESS="protected",

@@ -1,7 +1,7 @@
 """A fitted run as a model folder that the service can load.
 
-``python -m training.export --run runs/nano --name nano --version 0.1.0 --out models --beside runs/raw
-runs/smoothed`` writes ``models/nano-0.1.0/`` with the graph in ONNX, the manifest, a golden case and the
+``python -m training.export --run runs/nano --name nano --version 0.3.0 --out models --beside runs/raw
+runs/smoothed`` writes ``models/nano-0.3.0/`` with the graph in ONNX, the manifest, a golden case and the
 model card. The calibration of ``scores.json`` is part of the graph, and decision thresholds are calibrated
 probabilities. A folder that exists is never written again: a change is a new version.
 """

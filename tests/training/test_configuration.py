@@ -33,7 +33,7 @@ from training.pretrain import Pretraining
 from training.rows import BASELINES, CONFIGURATIONS
 from training.samples import DataSettings, Split
 
-NANO = CONFIGURATIONS / "nano.toml"
+BASE = CONFIGURATIONS / "experiment" / "base.toml"
 SHIPPED = sorted(path.relative_to(CONFIGURATIONS).as_posix() for path in CONFIGURATIONS.rglob("*.toml"))
 
 
@@ -62,7 +62,7 @@ def _write(folder: Path, name: str, text: str) -> Path:
 def _extended(folder: Path, text: str, **overrides: Any) -> Configuration:
     """The shipped configuration with this on top."""
     return read_settings(
-        Configuration, _write(folder, "own.toml", f'extends = "{NANO.resolve()}"\n{text}'), overrides
+        Configuration, _write(folder, "own.toml", f'extends = "{BASE.resolve()}"\n{text}'), overrides
     )
 
 
@@ -78,7 +78,7 @@ def test_every_shipped_configuration_is_valid(name: str) -> None:
 
 
 def test_the_shipped_network_has_the_papers_labels_and_weights() -> None:
-    configuration = read_settings(Configuration, NANO)
+    configuration = read_settings(Configuration, BASE)
     assert isinstance(configuration.network, InternImageSettings)
     assert configuration.network.size == ARCHITECTURES["nano"]
     assert configuration.labels == "A"
@@ -103,9 +103,9 @@ def test_the_papers_numbers() -> None:
     ("old", "new", "named"),
     [
         ("seed = 1", "seed = 1\nflip = true", "flip: Extra"),
-        ("batch = 16", "batch = 16\nmomentum = 0.9", "optimisation.momentum: Extra"),
-        ("batch = 16", "batch = 0", "optimisation.batch: Input should be greater than 0"),
-        ("batch = 16\n", "", "optimisation.batch: Field required"),
+        ("batch = 8", "batch = 8\nmomentum = 0.9", "optimisation.momentum: Extra"),
+        ("batch = 8", "batch = 0", "optimisation.batch: Input should be greater than 0"),
+        ("batch = 8\n", "", "optimisation.batch: Field required"),
         ("[data]", "[data]\ngap = 1", "data.gap: Extra"),
         ('size = "nano"', 'size = "huge"', "no size 'huge'"),
         ('size = "nano"', 'size = "nano"\nwidth = 4', "network.internimage.width: Extra"),
@@ -115,7 +115,7 @@ def test_the_papers_numbers() -> None:
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
-    text = NANO.read_text()
+    text = BASE.read_text()
     assert old in text
     path = _write(tmp_path, "broken.toml", text.replace(old, new))
     with pytest.raises(SettingsError, match=r"broken\.toml") as caught:
@@ -138,13 +138,13 @@ def test_a_file_that_is_no_text_or_absent_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_takes_over_what_it_does_not_say(tmp_path: Path) -> None:
-    base = read_settings(Configuration, NANO)
+    base = read_settings(Configuration, BASE)
     found = _extended(tmp_path, "seed = 7\n[optimisation]\nbatch = 3")
     assert found == changed(base, seed=7, optimisation={"batch": 3})
 
 
 def test_the_nearest_file_has_the_last_word_and_paths_are_relative_to_the_file(tmp_path: Path) -> None:
-    _write(tmp_path, "a/base.toml", NANO.read_text())
+    _write(tmp_path, "a/base.toml", BASE.read_text())
     _write(tmp_path, "middle.toml", 'extends = "a/base.toml"\nseed = 2\nthreads = 3')
     last = _write(tmp_path, "b/last.toml", 'extends = "../middle.toml"\nseed = 5')
     found = read_settings(Configuration, last)
@@ -184,16 +184,16 @@ def test_what_cannot_be_extended_is_refused(tmp_path: Path, text: str, found: st
 
 def test_values_of_the_command_line_come_last(tmp_path: Path) -> None:
     overrides = {"seed": 9, "data.label_share": 0.2, "loss.csi": 0.5, "network.embedding.token_width": 16}
-    found = read_settings(Configuration, NANO, overrides)
-    base = read_settings(Configuration, NANO)
+    found = read_settings(Configuration, BASE, overrides)
+    base = read_settings(Configuration, BASE)
     expected = changed(
         base, seed=9, data={"label_share": 0.2}, loss={"csi": 0.5}, network={"embedding": {"token_width": 16}}
     )
     assert found == expected
     with pytest.raises(SettingsError, match=r"optimisation\.momentum: Extra"):
-        read_settings(Configuration, NANO, {"optimisation.momentum": 1})
+        read_settings(Configuration, BASE, {"optimisation.momentum": 1})
     with pytest.raises(SettingsError, match=r"where: network\.size\.channels; got: size = 'nano'"):
-        read_settings(Configuration, NANO, {"network.size.channels": 8})
+        read_settings(Configuration, BASE, {"network.size.channels": 8})
 
 
 @pytest.mark.parametrize(

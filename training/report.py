@@ -103,6 +103,7 @@ BEST: Final = "best"
 EXPORTED: Final = (
     Line(BEST, "exported model"),
     Line("best_skip", "the same, 25 % masked, the unmasked input added to the embedding"),
+    Line("best_crops", "the same, random crops"),
 )
 DISTANCE: Final = (
     Line("smoothed", "raw, smoothed"),

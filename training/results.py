@@ -137,7 +137,7 @@ class ProbabilitySummary:
 
 
 class Results:
-    """Results by row, threshold and decision.
+    """Results by row, threshold and decision; of runs that are scored on all folds.
 
     Args:
         results: of any rows.
@@ -149,9 +149,16 @@ class Results:
         for result in sorted(results, key=_order):
             evaluation = result.evaluation
             folds.setdefault(result.row, {}).setdefault(evaluation.seed, []).append(evaluation)
-        self._evaluations = folds
+        # A part of the folds is another sample than all of them.
+        whole = max((len(parts) for runs in folds.values() for parts in runs.values()), default=0)
+        complete = {
+            row: {seed: parts for seed, parts in runs.items() if len(parts) == whole}
+            for row, runs in folds.items()
+        }
+        self._evaluations = {row: runs for row, runs in complete.items() if runs}
         self._sums = {
-            row: {seed: DailySums(parts) for seed, parts in runs.items()} for row, runs in folds.items()
+            row: {seed: DailySums(parts) for seed, parts in runs.items()}
+            for row, runs in self._evaluations.items()
         }
         self._raw, self._smoothed = (raw, "value"), (smoothed, "tuned")
         # Tables ask for the same again and again.

@@ -88,6 +88,7 @@ BETTER: Final = (
     Row("longer"),
     Row("best"),
     Row("best_skip"),
+    Row("best_crops"),
     Row("internimage_p_flip", averaging=("--flip",), scored="internimage_p"),
     Row(
         "internimage_p_transfer_masks",

@@ -144,6 +144,19 @@ def test_folds_are_one_sample() -> None:
     assert results.days("ours") == ("2022-08-01", "2022-08-02", "2022-08-03", "2022-08-09")
 
 
+def test_a_run_that_lacks_a_fold_counts_as_not_run() -> None:
+    folds = [
+        Result(row="ours", evaluation=evaluation({"tuned": ONE[:1]}, seed=1, fold=0)),
+        Result(row="ours", evaluation=evaluation({"tuned": ONE[1:]}, seed=1, fold=1)),
+        Result(row="ours", evaluation=evaluation({"tuned": ONE[1:]}, seed=2, fold=1)),
+        Result(row="other", evaluation=evaluation({"tuned": ONE[:1]}, seed=1, fold=0)),
+    ]
+    results = Results(folds)
+    assert results.rows == ("ours",)
+    assert results.seeds("ours") == (1,)
+    assert results.summary("other", 0.1, "tuned") is None
+
+
 def test_rows_are_compared_on_the_days_that_both_have() -> None:
     fewer = evaluation({"tuned": ONE[:2]}, days=["2022-08-03", "2022-08-02"])
     results = Results(

@@ -200,22 +200,28 @@ def scores_by_label_share(learnings: Sequence[Learning]) -> Figure:
 
 @look
 def skill_by_cost(costs: Sequence[Cost]) -> Figure:
-    """CSI with its interval over the milliseconds of a lead; each point has its name beside it."""
+    """CSI with its interval over the milliseconds of a lead."""
     figure = new_figure(8.0, 3.2)
     panels = figure.subplots(1, len(THRESHOLDS_MM))
     for axes, threshold in zip(panels, THRESHOLDS_MM, strict=True):
-        here = sorted((cost for cost in costs if threshold in cost.csi), key=lambda cost: cost.milliseconds)
-        values = np.array([cost.csi[threshold] for cost in here])
-        places = [cost.milliseconds for cost in here]
-        errors = np.abs(values[:, 1:] - values[:, :1]).T
-        axes.errorbar(places, values[:, 0], errors, color=BLUE, marker="o", markersize=5, capsize=3)
-        for cost, (value, *_) in zip(here, values, strict=True):
-            axes.annotate(
-                cost.name, (cost.milliseconds, value), (5, 5), textcoords="offset points", fontsize=8
-            )
+        for number, cost in enumerate(costs):
+            if threshold in cost.csi:
+                value, *interval = cost.csi[threshold]
+                axes.errorbar(
+                    [cost.milliseconds],
+                    [value],
+                    np.abs(np.array(interval) - value)[:, None],
+                    label=cost.name,
+                    color=SEQUENCE[number],
+                    marker=MARKERS[number],
+                    markersize=6,
+                    capsize=3,
+                    linestyle="none",
+                )
         axes.set(title=f"{threshold:g} mm or more", xlabel="ms of CPU for a lead", ylabel="CSI, tuned")
         axes.set_xlim(left=0)
         axes.margins(x=0.12)
+    _legend_below(figure, panels[0])
     return figure
 
 

@@ -24,7 +24,7 @@ def results() -> Results:
 
 def test_only_what_was_fitted_is_drawn(results: Results) -> None:
     (cost,) = widths.costs({width: float(width) for width in WIDTHS}, results)
-    assert (cost.name, cost.milliseconds) == ("32", 32.0)
+    assert (cost.name, cost.milliseconds) == ("32 channels", 32.0)
     for value, low, high in (cost.csi[threshold] for threshold in THRESHOLDS_MM):
         assert 0 < low < value < high < 1
 
@@ -41,12 +41,15 @@ def test_a_width_that_was_not_fitted_says_so(results: Results, capsys: pytest.Ca
 def test_points_stand_at_their_cost_with_their_interval() -> None:
     csi = dict.fromkeys(THRESHOLDS_MM, (0.4, 0.3, 0.45))
     figure = figures.skill_by_cost([figures.Cost("64", 20.0, csi), figures.Cost("8", 5.0, csi)])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["64", "8"]
     for axes in figure.axes:
         assert isinstance(axes, Axes)
-        line = axes.lines[0]
-        assert np.asarray(line.get_xydata()).tolist() == [[5.0, 0.4], [20.0, 0.4]]
-        assert {text.get_text() for text in axes.texts} == {"8", "64"}
-        (bars,) = axes.collections
-        assert isinstance(bars, LineCollection)
-        ends = [np.asarray(segment)[:, 1] for segment in bars.get_segments()]
-        np.testing.assert_allclose(ends, [(0.3, 0.45)] * 2)
+        points = [
+            np.asarray(line.get_xydata()).tolist() for line in axes.lines if line.get_marker() in ("o", "s")
+        ]
+        assert points == [[[20.0, 0.4]], [[5.0, 0.4]]]
+        for place, bars in zip((20.0, 5.0), axes.collections, strict=True):
+            assert isinstance(bars, LineCollection)
+            (segment,) = bars.get_segments()
+            np.testing.assert_allclose(segment, [(place, 0.3), (place, 0.45)])

@@ -58,7 +58,7 @@ def costs(milliseconds: dict[int, float], results: Results) -> list[Cost]:
             if summary is not None:
                 csi[threshold] = (summary.csi.value, *summary.csi.interval)
         if csi:
-            found.append(Cost(str(width), milliseconds[width], csi))
+            found.append(Cost(f"{width} channels", milliseconds[width], csi))
     return found
 
 

@@ -31,8 +31,8 @@ from tests.service.sample_cycle import replaced, write_cycle
 from tests.service.sample_postgresql import new_database, over_network, postgresql, start_server, stop_server
 from tests.service.sample_server import Server
 from tests.service.sample_service import reach
+from tests.service.sample_wire import laid
 from tests.torture.campaign import parser, report
-from tests.torture.wire import laid
 
 CLIENTS: Final = 8
 """More than a small machine has threads for requests."""

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from service.problems import MEDIA_TYPE
+from tests.service.sample_wire import cannot_be_laid
 from tests.torture.outages import MOST_SECONDS, WAYS, Outcome, judge, stay_away
-from tests.torture.wire import cannot_be_laid
 
 GONE = {"reason": "unavailable", "where": "RAINPOST_DATABASE_URL"}
 PROBLEM = {"content-type": MEDIA_TYPE, "retry-after": "30"}

@@ -38,6 +38,8 @@ from tests.service.sample_process import (
 
 End = Literal["read", "published"]
 
+_STEP_SECONDS = 10.0
+
 HASHED = "hashed"
 """After the first file is hashed."""
 
@@ -110,6 +112,9 @@ def _live(arrival: Arrival) -> None:
 
     while not is_over():
         time.sleep(0.02)
+    if arrival.killed_in or arrival.killed_at_write:
+        # The thread that is to be killed may be a step behind.
+        time.sleep(_STEP_SECONDS)
     # All that it leaves is on the disk.
     os._exit(0)
 
